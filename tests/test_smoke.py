@@ -1,0 +1,133 @@
+"""Every script is imported and smoke-run: without a network, with no data, in an empty folder."""
+
+import ast
+import importlib.util
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import matplotlib.font_manager
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = sorted(ROOT.glob("*.py")) + sorted((ROOT / "papers").glob("*.py"))
+DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+watching = None  # while a script runs: (folders it may write to, what it did elsewhere)
+
+
+def watch(event: str, args: tuple) -> None:
+    """An audit hook, which Python calls before it opens, makes, moves or removes a file, or connects a socket."""
+    if watching is None:
+        return
+    allowed, offences = watching
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        raise ConnectionRefusedError("the tests have no network")
+    if event == "open" and not (isinstance(args[2], int) and args[2] & WRITES):
+        return
+    if event in ("open", "os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.symlink", "os.truncate"):
+        paths = args[:2] if event == "os.rename" else args[:1]
+        for path in paths:
+            if isinstance(path, (str, bytes, os.PathLike)):
+                path = Path(os.path.abspath(os.fsdecode(path)))
+                if not any(path.is_relative_to(folder) for folder in allowed) and path != Path(os.devnull):
+                    offences.append(f"{event} {path}")
+
+
+sys.addaudithook(watch)
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a script imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
+
+
+def load(path: Path):
+    """A script as a module of its own, whatever its folder."""
+    spec = importlib.util.spec_from_file_location(f"smoke_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickle look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def confined(tmp_path, monkeypatch):
+    """An empty folder to work in; writing anywhere but below out/ and data/ is noted, the network refuses."""
+    global watching
+    matplotlib.font_manager.fontManager.findfont("DejaVu Sans")  # its cache is matplotlib's affair, not the script's
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    offences = []
+
+    def start() -> list[str]:
+        global watching
+        watching = [tmp_path / "out", tmp_path / "data", tmp_path / "temporary"], offences
+        return offences
+
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield start
+    watching = None
+
+
+def finite(value) -> bool:
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    return isinstance(value, (bool, str)) or math.isfinite(value)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
+def test_smoke(path, device, tmp_path, confined, capsys):
+    global watching
+    if device == "cuda" and not imports(path) & {"torch"}:
+        pytest.skip("NumPy only")
+    before = torch.get_num_threads()
+    offences = confined()
+    script = load(path)
+    assert offences == [] and not list(tmp_path.glob("out")), "importing it did something"
+    arguments = ["--smoke", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--device", device]
+    results = script.main(arguments)
+    watching = None
+    printed = capsys.readouterr().out
+
+    assert offences == [] and not list(Path.cwd().iterdir()), "it wrote outside --out and --data"
+    assert torch.get_num_threads() == before
+    assert results == json.loads((tmp_path / "out" / f"{path.stem}.json").read_text())
+    assert list(results) == "script title data seed smoke device seconds versions metrics claims".split()
+    assert results["script"] == path.relative_to(ROOT).as_posix() and results["smoke"] is True and results["seed"] == 0
+    assert results["device"].startswith(device) and results["seconds"] > 0
+    assert results["metrics"] and finite(results["metrics"])
+    assert len(results["claims"]) >= 2
+    for claim in results["claims"]:
+        assert list(claim) == ["claim", "paper", "here", "holds"]
+        assert isinstance(claim["holds"], bool) and claim["claim"] in printed
+    assert printed.count("not judged") == len(results["claims"])
+    if "stand-in" in results["data"]:
+        assert "can't be had" in printed, "a stand-in was used in silence"
+    with Image.open(tmp_path / "out" / f"{path.stem}.png") as picture:
+        assert picture.width >= 600 and len(picture.convert("L").getcolors()) > 10
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
+def test_a_users_mistake_gets_a_sentence(path, tmp_path, capsys):
+    script = load(path)
+    (tmp_path / "file").write_text("")
+    for wrong in (["--device", "abacus"], ["--out", str(tmp_path / "file")], ["--seed", "x"], ["--no-such-flag"]):
+        with pytest.raises(SystemExit) as stopped:
+            script.main(["--smoke", "--data", str(tmp_path), *wrong])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 2 and "error:" in said and wrong[0] in said and "Traceback" not in said
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--help"])
+    assert stopped.value.code == 0 and script.__doc__.splitlines()[0] in capsys.readouterr().out
