@@ -46,7 +46,15 @@ Departures
     to multiples of 45° for thinning, where Canny interpolates.
 
 Notes
-    NOTES
+    There are two ways to see the windows as one product. A K x K window for every pixel (tensordot) has to be copied
+    out before it can be multiplied, and only drew level with SciPy: 25 ms against 24 for 3x3. Seen as K² moved
+    images (einsum), nothing is copied and it wins at every width that was tried, up to 15.
+    With noise of deviation 0.15 on the test card Canny's F-score was 100% on every card, which measures nothing; it is
+    0.3 now, three quarters of the step between disc and ground.
+    Zeros around a photograph are an edge, and the strongest one in it: every picture here repeats its border instead.
+    Of Canny's two ideas thinning is the one that pays: a blurred gradient with one threshold scores 77% (mean of five
+    cards, each way of working at its own best of one grid), thinned 92%, thinned and with hysteresis 94%. Hysteresis
+    without thinning scores 69%: bands touch, and vouch for noise. Thin lines also bear more blur, σ = 4 in place of 2.
 """
 
 import argparse
@@ -329,7 +337,7 @@ def compare_detectors(
     testing = [noisy_card(np.random.default_rng([seed, 2, k]), noise, size) for k in range(cards)]
     scores, examples = {}, {}
     for name in tqdm(DETECTORS, desc="detectors", disable=None):
-        grid = [(high, sigma) for high in np.geomspace(0.01, 0.4, 12) for sigma in (1, 2, 3)]
+        grid = [(high, sigma) for high in np.geomspace(0.01, 1, 15) for sigma in (1, 2, 3, 4, 6)]
         best = max(grid, key=lambda g: sum(f_score(detect(name, card, *g), truth) for card, truth in tuning))  # noqa: B023
         scores[name] = np.array([f_score(detect(name, card, *best), truth) for card, truth in testing])
         examples[name] = detect(name, testing[0][0], *best)

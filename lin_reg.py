@@ -54,7 +54,16 @@ Departures
     minimum of the squared error with a penalty, and pairs vote (theirs add up the units' outputs).
 
 Notes
-    NOTES
+    λ hardly matters for ten against the rest on MNIST: 60,000 images say enough about 784 weights. Validation error is
+    15.1% from λ = 10⁻⁴ to 10, 14.6% at its best, 1,000, and grows from 10⁴ on. What a large λ does is to scale all
+    scores down until the intercepts decide, so in the plane the rarest class vanishes first.
+    The weight images have their strongest pixels at the rim, above the 6 and below the 7, where hardly any image has
+    ink: a weight that is used by few images costs little when it is wrong.
+    The first rate tried for gradient descent, 2 / (largest + smallest eigenvalue), is the fastest constant one, but it
+    swings: after 1 step the line lay far above the points, after 2 near zero. 1 / largest comes from one side.
+    In the race with scikit-learn the sums of rows decided: summing 47 million float32 in float64 first made the path
+    slower (0.60 s against 0.51), in their own precision faster (0.47 against 0.54).
+    Fitted from κ = 10 on, the exponents of QR and SVD were 0.88 and 0.84: there it is one last bit.
 """
 
 import argparse

@@ -93,7 +93,7 @@ SIZE = 1_115_394  # characters of Tiny Shakespeare
 END = "<|endoftext|>"  # GPT-2's one special token: before every text
 START = "\n\n"  # what the samples go on from: a new speech begins
 LARGE = 20_000_000  # weights: from here on a model wants gentler rates, and is slow on a CPU
-RATES = {"pre-training": 2e-3, "fine-tuned": 2e-3, "from scratch": 2e-3}  # see Notes
+RATES = {"pre-training": 2e-3, "fine-tuned": 4e-3, "from scratch": 2e-3}  # see Departures
 RATES |= {"fine-tuned, large": 5e-5, "from scratch, large": 6e-4}
 PRETRAIN, STEPS = 1000, 1000
 

@@ -80,8 +80,7 @@ def test_imports_agree_with_the_scripts_own_dependencies(path):
 
 def test_requirements_are_what_scripts_and_tests_need():
     needed = {package(line) for path in SCRIPTS for line in block(path)["dependencies"]} | FOR_TESTS
-    later = {"datasets", "gymnasium", "transformers"}  # of papers still to come
-    assert needed <= required() and required() - needed <= later
+    assert needed == required()
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert line.startswith("#") or re.search(r">=[\d.]+,<\d+", line), line
     used = {PACKAGES.get(name, name) for path in (ROOT / "tests").glob("*.py") for name in imported(path)}
