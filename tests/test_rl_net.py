@@ -261,14 +261,13 @@ class Forever(gymnasium.Env):
         return np.ones(1, dtype=np.float32), 1.0, False, False, {}
 
 
-@pytest.mark.parametrize("is_the_end, worth", [(False, 1 / (1 - 0.8)), (True, 1 / (1 - 0.8 * 0.8))])
-def test_truncation_is_no_end_unless_taken_for_one(is_the_end, worth, monkeypatch):
-    """Cut after five steps, a fifth of the transitions end, if a cut is an end: Q = 1 + 0.8 * 4/5 * Q."""
+def test_truncation_is_no_end(monkeypatch):
+    """Cut after every fifth step, and still worth 1/(1 − γ); were a cut an end, it would be 1 / (1 − 0.8 * 4/5)."""
     monkeypatch.setattr(rl_net, "GAMMA", 0.8)
     table, envs = lookup(1, 1), [gymnasium.wrappers.TimeLimit(Forever(), 5)]
-    for _ in rl_net.dqn(envs, table, [0], 2000, learning_rate=0.03, sync_every=20, truncated_is_the_end=is_the_end):
+    for _ in rl_net.dqn(envs, table, [0], 2000, learning_rate=0.03):
         pass
-    assert table(torch.ones(1, 1, 1)).max().item() == pytest.approx(worth, rel=0.06)
+    assert table(torch.ones(1, 1, 1)).max().item() == pytest.approx(1 / (1 - 0.8), rel=0.06)
 
 
 def test_target_is_refreshed_every_so_many_gradient_steps(monkeypatch):
