@@ -104,8 +104,8 @@ ARMS = {  # what is taken away from DQN, and the arm's colour in the figure
 SCALE = (1.0, 1.0, 0.1, 1.0)  # m, m/s, rad, rad/s: what is much for each; the network sees the state in these units
 SIZES = (4, 64, 64, 2)
 CHECKS = 32  # greedy ones, in a training
-START, SHOVE_EVERY, SHOVE = (0.0, 0.0, 0.12, 0.0), 100, 1.0  # of the film: seven degrees; steps; rad/s
-FALL_TIMES, PLAY_TIMES = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], [0.0, 0.2, 0.5, 1.0, 1.9, 2.1, 2.3, 9.9]
+START, SHOVE_EVERY, SHOVE = (0.0, 0.0, 0.05, 0.0), 100, 0.3  # of the film: three degrees; steps; rad/s
+FALL_TIMES, PLAY_TIMES = [0.0, 0.04, 0.08, 0.12, 0.16, 0.2], [0.0, 1.0, 1.98, 2.1, 4.1, 9.9]  # seconds
 SOLVED = 475  # gymnasium's reward_threshold for CartPole-v1
 
 
@@ -305,7 +305,7 @@ def film(networks: nn.Module, steps: int) -> tuple[list[np.ndarray], np.ndarray]
         if step and step % SHOVE_EVERY == 0:
             env.unwrapped.state = env.unwrapped.state + np.array([0, 0, 0, SHOVE])
         states.append(np.array(env.unwrapped.state, dtype=np.float32))
-        frames.append(env.render()[130:330])  # above it and below it nothing moves
+        frames.append(env.render()[160:320, 100:500])  # around it nothing moves
         if terminated:
             break
         state = torch.as_tensor(states[-1], device=weight.device).expand(len(weight), 1, 4)
@@ -333,7 +333,7 @@ def strip(axis: plt.Axes, frames: list[np.ndarray], seconds: list[float], label:
     canvas = np.full((height, len(seconds) * (width + 20), 3), 255, dtype=np.uint8)
     for place, k in enumerate(shown):
         canvas[:, place * (width + 20) : place * (width + 20) + width] = frames[k]
-        axis.text(place * (width + 20) + 20, 45, f"{k / 50:.1f} s", fontsize=10, color="0.35")
+        axis.text(place * (width + 20) + 20, 45, f"{k / 50:.2f} s", fontsize=11, color="0.35")
     axis.imshow(canvas)
     axis.set(xticks=[], yticks=[])
     axis.set_ylabel(label)
