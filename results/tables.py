@@ -123,9 +123,9 @@ def papers() -> str:
 
 def rewritten(text: str, table: str) -> str:
     """text, with the table in place of what stands between the two marks."""
-    begin, end = "<!-- table: written by results/tables.py -->\n", "\n<!-- end of table -->"
+    begin, end = "<!-- table: written by results/tables.py -->\n", "<!-- end of table -->"
     head, rest = text.split(begin)
-    return head + begin + table + end + rest.split(end)[1]
+    return head + begin + table + "\n" + end + rest.split(end)[1]
 
 
 def main(argv: list[str] | None = None) -> int:
