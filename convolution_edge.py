@@ -339,7 +339,8 @@ def compare_detectors(
     scores, examples = {}, {}
     for name in tqdm(DETECTORS, desc="detectors", disable=None):
         grid = [(high, sigma) for high in np.geomspace(0.01, 1, 15) for sigma in (1, 2, 3, 4, 6)]
-        best = max(grid, key=lambda g: sum(f_score(detect(name, card, *g), truth) for card, truth in tuning))  # noqa: B023
+        tried = [sum(f_score(detect(name, card, *point), truth) for card, truth in tuning) for point in grid]
+        best = grid[int(np.argmax(tried))]
         scores[name] = np.array([f_score(detect(name, card, *best), truth) for card, truth in testing])
         examples[name] = detect(name, testing[0][0], *best)
     return scores, {"test card": testing[0][0], **examples}

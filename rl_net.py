@@ -104,8 +104,8 @@ ARMS = {  # what is taken away from DQN, and the arm's colour in the figure
 SCALE = (1.0, 1.0, 0.1, 1.0)  # m, m/s, rad, rad/s: what is much for each; the network sees the state in these units
 SIZES = (4, 64, 64, 2)
 CHECKS = 32  # greedy ones, in a training
-START, SHOVE_EVERY, SHOVE = (0.0, 0.0, 0.05, 0.0), 100, 0.3  # of the film: three degrees; steps; rad/s
-FALL_TIMES, PLAY_TIMES = [0.0, 0.04, 0.08, 0.12, 0.16, 0.2], [0.0, 1.0, 1.98, 2.1, 4.1, 9.9]  # seconds
+START = (0.0, 0.0, 0.05, 0.0)  # of the film: three degrees, the most that an episode starts with
+FALL_TIMES, PLAY_TIMES = [0.0, 0.04, 0.08, 0.12, 0.16, 0.2], [0.0, 0.5, 1.0, 2.0, 5.0, 9.98]  # seconds
 SOLVED = 475  # gymnasium's reward_threshold for CartPole-v1
 
 
@@ -295,15 +295,13 @@ def q_plane(networks: nn.Module) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @torch.no_grad()
 def film(networks: nn.Module, steps: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The first of the networks plays from START, shoved every two seconds: frames (H, W, 3) and states (T, 4)."""
+    """The first of the networks plays from START: frames (H, W, 3) and states (T, 4)."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no screen is needed
     weight = next(networks.parameters())
     env = gymnasium.make("CartPole-v1", render_mode="rgb_array")
     env.reset(seed=0)
     env.unwrapped.state, terminated, frames, states = np.array(START), False, [], []
-    for step in range(steps):
-        if step and step % SHOVE_EVERY == 0:
-            env.unwrapped.state = env.unwrapped.state + np.array([0, 0, 0, SHOVE])
+    for _ in range(steps):
         states.append(np.array(env.unwrapped.state, dtype=np.float32))
         frames.append(env.render()[160:320, 100:500])  # around it nothing moves
         if terminated:

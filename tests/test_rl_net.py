@@ -312,6 +312,6 @@ def test_q_plane_has_angle_across_and_velocity_up():
 
 def test_film_stops_when_the_pole_falls():
     frames, states = rl_net.film(always((0, 1)), steps=60)
-    assert len(frames) == len(states) < 60 and frames[0].shape == (200, 600, 3)
+    assert len(frames) == len(states) < 60 and frames[0].shape == (160, 400, 3)
     assert abs(states[-1, 2]) > 0.2095 >= abs(states[-2, 2])
     np.testing.assert_allclose(states[0], rl_net.START, rtol=1e-6)
