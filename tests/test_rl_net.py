@@ -294,6 +294,20 @@ def test_every_arm_differs_from_dqn_where_it_says():
     assert changes["DQN"] == {} and changes["neither"] == {**changes["no replay"], **changes["no target network"]}
 
 
+def test_learning_rate_falls_in_a_straight_line_to_zero(monkeypatch):
+    rates = []
+
+    class Recording(torch.optim.Adam):
+        def step(self, *args, **kwargs):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(*args, **kwargs)
+
+    monkeypatch.setattr(torch.optim, "Adam", Recording)
+    for _ in rl_net.dqn([Tabular()], lookup(1, 4), [0], steps=100, learning_rate=0.5):
+        pass
+    assert rates == pytest.approx([0.5 * (1 - step / 100) for step in range(10, 101, rl_net.TRAIN_EVERY)])
+
+
 def test_training_beats_the_random_policy():
     """Random play holds the pole for about 22 steps."""
     trained = rl_net.train([0, 1], steps=3600, device="cpu", checks=6)
