@@ -46,6 +46,7 @@ Departures
     Gradient steps are counted, not frames, between two refreshes of the target. ε and the learning rate
     fall linearly. As in the paper's evaluation each run keeps the network that did best in its checks (every
     1,000 steps, 30 greedy episodes), in every arm; the 100 final episodes are new ones.
+    The arms of the ablation share the learning rate and sizes found for DQN; none was tuned for itself.
 
 Notes
     Claim 2 FAILS. CartPole can do without the cures, as far as returns go. Tried: 64 units, 5,000 transitions,
