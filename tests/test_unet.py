@@ -256,14 +256,14 @@ def test_threshold_finds_bright_cells_in_uneven_light():
 def test_training_learns_and_is_told_by_its_seed():
     images, cells, _ = unet.make_data(4, 48, 9.0, seed=1)
     masks = torch.tensor(np.stack(cells) > 0).long()
-    weights = torch.stack([unet.weight_map(torch.tensor(c)) for c in cells])
+    weights = torch.stack([unet.weight_map(torch.tensor(c), w0=0.0) for c in cells])
     ends = []
     for seed in (0, 0, 1):
         torch.manual_seed(0)
         model = unet.UNet(4, 1, dropout=0.0)
         losses = unet.train(model, images, masks, weights, 1e-2, 1.0, 250, seed, crop=32)
         ends.append(losses[-1])
-        assert np.mean(losses[-20:]) < 0.85 * math.log(2) and not model.training  # ln 2: a coin
+        assert np.mean(losses[-20:]) < 0.75 * math.log(2) and not model.training  # ln 2: a coin
     assert ends[0] == ends[1] != ends[2]
     right = unet.predict(model, images) == masks.numpy().astype(bool)
     assert right.mean() > 0.8
