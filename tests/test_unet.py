@@ -175,6 +175,8 @@ def test_displacement_is_smooth_and_as_wide_as_said():
         assert shifts[:, :, row, column].std().item() == pytest.approx(10, rel=0.1)
     assert (shifts[..., 1:, :] - shifts[..., :-1, :]).abs().max() < 4
     assert abs(torch.corrcoef(shifts[:, :, 20, 30].T)[0, 1]) < 0.2
+    bent = shifts[:, :, 2:18:2, 30].diff(dim=2).diff(dim=2)  # along a side of a grid's square; straight if bilinear
+    assert bent.abs().mean() > 0.02
     assert (unet.displacement(9, 9, 0.0, draw) == 0).all()
 
 
