@@ -319,7 +319,7 @@ def test_learning_rate_is_chosen_on_the_images_kept_aside(monkeypatch, images):
     trained, judged = [], []
 
     def train(model, ours, x, y, scales, rate, steps, title):
-        trained.append((x, y, tuple(scales), rate, steps))
+        trained.append((x, y, tuple(scales), rate, steps, torch.initial_seed()))
         model.rate = rate
         return torch.full((steps,), rate)
 
@@ -336,7 +336,8 @@ def test_learning_rate_is_chosen_on_the_images_kept_aside(monkeypatch, images):
         rate, runs = vgg.tuned(arm, args, ours, images, labels, range(3, 6))
         assert rate == vgg.RATES[-1] and [t[3] for t in trained] == [*vgg.RATES, rate, rate]
         assert len(runs) == 3 and all(model.rate == rate and losses[0] == rate for model, losses in runs)
-        for x, y, told, _, steps in trained:
+        assert [t[5] for t in trained] == [3] * len(vgg.RATES) + [4, 5]
+        for x, y, told, _, steps, _ in trained:
             assert torch.equal(y, labels[:36]) and torch.equal(x, images[:36]) and told == scales and steps == 7
         for x, y, told in judged:
             assert torch.equal(y, labels[36:]) and torch.equal(x, images[36:]) and told == size
