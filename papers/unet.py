@@ -69,7 +69,7 @@ Notes
     With two poolings skip connections didn't matter (82% with and without): maps at a quarter of the resolution are
     sharp enough for cells of 18 pixels. With three it is 82 and 67%.
     Without the weight map cells are found as well, but in clumps: of touching pairs about half are merged, and the
-    score falls as clumps cover no cell by half of themselves.
+    score falls, as a clump's union with each of its cells is so large.
     Tiles agree with the whole to the last bit here: every pixel is the same sums in the same order.
 """
 

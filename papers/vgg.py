@@ -60,7 +60,7 @@ Notes
     In some hundred steps depth doesn't help, and claim 3 FAILS in all six runs (three first seeds, both data sets). D
     is behind A in training too, and closes up with time: on CIFAR-10 by 5.5 points after 300 steps, 3.2 to 4.4 after
     450, and with one seed and 2,500 steps by 1.2 (48.2 and 47.0%). The paper takes 370,000.
-    Claims 5 and 6 FAIL for the same reason: pairs are 0.4 to 0.9 points behind single 5x5 on CIFAR-10, D 0.6 to 2.9
+    Claims 5 and 6 FAIL too: pairs are 0.4 to 0.9 points behind single 5x5 on CIFAR-10, D 0.6 to 2.9
     behind C, spreads being 1 and 4 points. On the digits the pairs lose 8 to 11 with spreads of 13 to 16.
     Normalization gains 0.3 to 1.5 points on CIFAR-10, within the spread, so that claim 4 holds; on the digits it gains
     1.0 and 1.1 in two runs by more than that, and claim 4 FAILS there.
@@ -71,7 +71,7 @@ Notes
     A learning rate found in a quarter of the steps was not to be trusted: with seed 1 A got 0.1 and 64.3%, with the
     others 0.05 and 58%, which made normalization look 7 points good. Rates are tried at full length now, for which E
     had to go. Of the two it is 0.04 nearly everywhere; 0.02 had been in the first grid, and was seldom taken.
-    The first stand-in, digits half as large on undimmed photographs, left most nets at 60 to 90% on 16 x 16 pixels.
+    The first stand-in, digits two thirds as large on undimmed photos, left most nets at 60 to 90% on 16x16 pixels.
 """
 
 import argparse
