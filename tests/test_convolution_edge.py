@@ -9,7 +9,6 @@ from PIL import Image
 import convolution_edge as ce
 
 WAYS = [ce.convolve_loop, ce.convolve, ce.convolve_fft]
-MODES = ["full", "same", "valid"]
 
 
 @pytest.fixture
@@ -18,64 +17,55 @@ def rng():
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", [(3, 3), (1, 1), (5, 3), (2, 4), (1, 7), (6, 6)])
-def test_every_mode_equals_scipys(way, mode, shape, rng):
+@pytest.mark.parametrize("shape", [(3, 3), (1, 1), (5, 3), (1, 7), (7, 5)])
+def test_every_way_equals_scipys_ndimage(way, shape, rng):
     image, kernel = rng.normal(size=(9, 11)), rng.normal(size=shape)
-    np.testing.assert_allclose(way(image, kernel, mode), scipy.signal.convolve2d(image, kernel, mode), atol=1e-12)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_two_passes_equal_scipys(mode, rng):
-    image, kernel = rng.normal(size=(9, 11)), np.outer(rng.normal(size=4), rng.normal(size=3))
-    expected = scipy.signal.convolve2d(image, kernel, mode)
-    np.testing.assert_allclose(ce.convolve_separable(image, kernel, mode), expected, atol=1e-12)
-    np.testing.assert_allclose(ce.convolve_separable(image, kernel, mode, 2), expected[::2, ::2], atol=1e-12)
-    with pytest.raises(ValueError, match="column times a row"):
-        ce.convolve_separable(image, rng.normal(size=(3, 3)), mode)
+    np.testing.assert_allclose(way(image, kernel), scipy.ndimage.convolve(image, kernel, mode="nearest"), atol=1e-12)
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_colours_and_stride(way, stride, rng):
-    image, kernel = rng.normal(size=(8, 13, 3)), rng.normal(size=(3, 4))
-    expected = np.stack([scipy.signal.convolve2d(image[..., c], kernel, "same") for c in range(3)], axis=2)
-    np.testing.assert_allclose(way(image, kernel, "same", stride), expected[::stride, ::stride], atol=1e-12)
-    np.testing.assert_allclose(ce.scipy_convolve(image, kernel), expected)
+@pytest.mark.parametrize("shape", [(2, 4), (3, 3), (6, 1)])
+def test_inside_every_way_equals_scipys_signal_even_widths_included(way, shape, rng):
+    image, kernel = rng.normal(size=(9, 11)), rng.normal(size=shape)
+    expected = scipy.signal.convolve2d(image, kernel, "valid")
+    inside = way(image, kernel)[shape[0] // 2 :, shape[1] // 2 :]
+    np.testing.assert_allclose(inside[: len(expected), : expected.shape[1]], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_laws_of_convolution(way, rng):
-    a, b, c = (rng.normal(size=shape) for shape in [(7, 6), (3, 4), (7, 6)])
-    np.testing.assert_allclose(way(a, b, "full"), way(b, a, "full"), atol=1e-12)  # commutes, thanks to the flip
-    np.testing.assert_allclose(way(2 * a - c, b), 2 * way(a, b) - way(c, b), atol=1e-12)
-    moved = np.pad(a, ((2, 0), (3, 0)))
-    np.testing.assert_allclose(way(moved, b, "full")[2:, 3:], way(a, b, "full"), atol=1e-12)
-    impulse = np.zeros((5, 5))
-    impulse[2, 2] = 1
-    np.testing.assert_allclose(way(impulse, b, "full")[2:5, 2:6], b)
+def test_colours_are_convolved_one_by_one_and_single_precision_stays(way, rng):
+    image, kernel = rng.normal(size=(8, 13, 3)).astype(np.float32), rng.normal(size=(3, 5))
+    out = way(image, kernel)
+    assert out.dtype == np.float32
+    expected = [scipy.ndimage.convolve(image[..., c], kernel, mode="nearest") for c in range(3)]
+    np.testing.assert_allclose(out, np.stack(expected, axis=2), atol=1e-5)
+
+
+def test_two_passes_are_the_outer_product(rng):
+    image, column, row = rng.normal(size=(9, 11, 3)), rng.normal(size=5), rng.normal(size=3)
+    two, one = ce.convolve_separable(image, column, row), ce.convolve(image, np.outer(column, row))
+    np.testing.assert_allclose(two, one, atol=1e-12)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_does_not_fit_is_refused(way):
-    with pytest.raises(ValueError, match="doesn't fit"):
-        way(np.zeros((4, 9)), np.zeros((5, 3)), "valid")
-    with pytest.raises(ValueError, match="mode 'some'"):
-        way(np.zeros((4, 9)), np.zeros((3, 3)), "some")
+def test_an_impulse_shows_the_kernel_the_right_way_round(way, rng):
+    impulse, kernel = np.zeros((7, 7)), rng.normal(size=(3, 3))
+    impulse[3, 3] = 1
+    np.testing.assert_allclose(way(impulse, kernel)[2:5, 2:5], kernel, atol=1e-12)  # cross-correlation would flip it
 
 
-@pytest.mark.parametrize("name", ce.WEIGHTS)
+@pytest.mark.parametrize("name", ce.DERIVATIVES)
 def test_derivatives_measure_slopes_and_point_right_and_down(name, rng):
     y, x = np.mgrid[:8, :9]
-    across, down = (ce.convolve(0.3 * x - 0.2 * y, kernel, "valid") for kernel in ce.derivative(name))
-    np.testing.assert_allclose(across, 0.3)
-    np.testing.assert_allclose(down, -0.2)
+    across, down = (ce.convolve(0.3 * x - 0.2 * y, kernel) for kernel in ce.derivative(name))
+    np.testing.assert_allclose(across[1:-1, 1:-1], 0.3)
+    np.testing.assert_allclose(down[1:-1, 1:-1], -0.2)
     image = rng.normal(size=(12, 10))
     if name != "Scharr":
         theirs = getattr(scipy.ndimage, name.lower())(image, axis=1, mode="nearest")
-        outer, middle = ce.WEIGHTS[name]  # theirs has whole-number weights
+        outer, middle = ce.DERIVATIVES[name]  # theirs has whole-number weights
         magnitude, angle = ce.gradient(image, name)
-        np.testing.assert_allclose(magnitude * np.cos(angle) * 2 * (2 * outer + middle), theirs)
+        np.testing.assert_allclose(magnitude * np.cos(angle) * 2 * (2 * outer + middle), theirs, atol=1e-12)
 
 
 def test_scharr_has_its_published_weights():
@@ -83,36 +73,10 @@ def test_scharr_has_its_published_weights():
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5])
-def test_gaussian_and_its_laplacian(sigma, rng):
+def test_blur_is_scipys_gaussian_filter(sigma, rng):
     image = rng.normal(size=(20, 18))
-    blurred = scipy.ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=4)
-    np.testing.assert_allclose(ce.with_border(image, ce.gaussian(sigma)), blurred, atol=1e-12)
-    wide = ce.laplacian_of_gaussian(3.0)
-    assert abs(wide.sum()) < 1e-12 and wide[12, 12] < 0
-    y, x = np.mgrid[:60, :60] - 30
-    parabola = ce.convolve(0.5 * x**2 + 1.5 * y**2, wide, "valid")  # whose Laplacian is 1 + 3
-    np.testing.assert_allclose(parabola, 4, rtol=0.02)
-    np.testing.assert_allclose(
-        wide, scipy.ndimage.gaussian_laplace(np.pad([[1.0]], 12), 3.0, truncate=4), atol=3e-5
-    )  # theirs is cut off in each direction by itself
-
-
-def test_kernels_that_keep_brightness_sum_to_one_and_edge_kernels_to_zero():
-    for name, kernel in ce.kernels(1.4).items():
-        assert kernel.sum() == pytest.approx(float(name in ("Gaussian", "Sharpen", "Emboss")), abs=1e-12)
-
-
-def test_sharpening_subtracts_the_laplacian(rng):
-    image, kernel = rng.normal(size=(7, 8)), ce.kernels(1.0)
-    expected = image - scipy.ndimage.laplace(image, mode="nearest")
-    np.testing.assert_allclose(ce.with_border(image, kernel["Sharpen"]), expected)
-    np.testing.assert_allclose(ce.with_border(image, kernel["Laplacian"]), scipy.ndimage.laplace(image, mode="nearest"))
-
-
-def test_emboss_is_bright_where_the_picture_brightens_up_left_of_the_light():
-    y, x = np.mgrid[:6, :6]
-    falling = ce.convolve((x + y) / 10.0, ce.kernels(1.0)["Emboss"], "valid")
-    assert (falling > ((x + y) / 10.0)[1:-1, 1:-1]).all()
+    theirs = scipy.ndimage.gaussian_filter(image, sigma, mode="nearest", truncate=4)
+    np.testing.assert_allclose(ce.blur(image, sigma), theirs, atol=1e-12)
 
 
 def test_angle_of_the_gradient():
@@ -165,12 +129,13 @@ def test_canny_draws_a_closed_thin_line_around_a_square_and_ignores_a_faint_one(
     assert 60 <= edges.sum() <= 80 and not edges[33:].any()  # the outline of 20 x 16 is 72 pixels long
     assert not ce.canny(image, sigma=1.0, high=1.0).any()
     noisy = image + 0.3 * np.random.default_rng(0).normal(size=image.shape)
-    assert (ce.canny(noisy, 1.0, 0.1) == ce.canny(noisy, 1.0, 0.1, low=0.04)).all()
-    assert (ce.canny(noisy, 1.0, 0.1) != ce.canny(noisy, 1.0, 0.1, low=0.1)).any()
+    thinned = ce.thin(*ce.gradient(ce.blur(noisy, 1.0)))
+    found = ce.canny(noisy, sigma=1.0, high=0.1)
+    assert (found == ce.hysteresis(thinned, 0.04, 0.1)).all() and (found != (thinned > 0.1)).any()
 
 
 def test_canny_beats_the_trivial_detectors_on_a_noisy_card(rng):
-    card, truth = ce.noisy_card(rng, 0.2, 64)
+    card, truth = ce.noisy_card(rng, size=64, noise=0.2)
     found = ce.canny(card, 1.5, 0.06)
     assert ce.f_score(found, truth) > 60 > max(ce.f_score(np.ones_like(truth), truth), ce.f_score(~found, truth))
 
@@ -192,20 +157,19 @@ def test_a_wave_has_the_direction_it_says():
     assert np.degrees(abs(error[np.hypot(down, across) > 0.1]).mean()) < 2
 
 
-@pytest.mark.parametrize("what", ["missing.png", "text.png", "folder", "tiny.png"])
+@pytest.mark.parametrize("what", ["missing.png", "text.png", "folder"])
 def test_a_wrong_image_gets_a_sentence(what, tmp_path, capsys):
     (tmp_path / "text.png").write_text("not a picture")
     (tmp_path / "folder").mkdir()
-    Image.new("RGB", (4, 4)).save(tmp_path / "tiny.png")
     with pytest.raises(SystemExit) as stopped:
         ce.main(["--image", str(tmp_path / what), "--out", str(tmp_path)])
     said = capsys.readouterr().err
-    assert stopped.value.code == 2 and "error:" in said and "Traceback" not in said
-    assert ("larger than the image" if what == "tiny.png" else str(tmp_path / what)) in said
+    assert stopped.value.code == 2 and "error:" in said and "Traceback" not in said and str(tmp_path / what) in said
 
 
-@pytest.mark.parametrize("argument", [["--sigma", "0"], ["--sigma", "nan"], ["--device", "cuda"], ["--noise", "-1"]])
-def test_a_wrong_argument_gets_a_sentence(argument, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        ce.parse_args(argument)
-    assert stopped.value.code == 2 and argument[0] in capsys.readouterr().err
+def test_a_picture_of_the_readers_own(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "mine.png")
+    name, image = ce.load_image(tmp_path / "mine.png")
+    assert name == "mine.png" and image.dtype == np.float32
+    np.testing.assert_allclose(image, pixels / 255, rtol=1e-6)
