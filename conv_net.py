@@ -1,213 +1,140 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["torch", "torchvision", "scikit-learn", "matplotlib", "numpy", "tqdm"]
+# dependencies = ["torch", "torchvision", "scikit-learn", "matplotlib", "tqdm"]
 # ///
-"""Convolutional networks on CIFAR-10
-After LeCun, Bottou, Bengio and Haffner, Gradient-Based Learning Applied to Document Recognition, 1998 (Proc. IEEE 86)
+"""Convolutional networks on CIFAR-10: what the belief in neighbours is worth
+after LeCun, Bottou, Bengio & Haffner 1998 (Proceedings of the IEEE 86), section II.A
 
-    python conv_net.py              the experiment
-    python conv_net.py --smoke      a few steps, to see that it runs
+    python conv_net.py                              the experiment
+    python conv_net.py --smoke                      a few steps, to see that it runs
+    python conv_net.py --width 64 --steps 20000     for a GPU
 
 The idea
-    A fully connected layer gives every unit a weight for every pixel, and learns what a cat looks like in
-    the upper left without learning anything about cats in the lower right. A convolution brings two beliefs
-    about pictures along instead. What belongs together is close together: a unit looks at one k x k patch.
-    And what is worth looking for here is worth looking for there: all units of a channel share one filter w,
+    A fully connected layer has a weight for every pair of input and output. A convolutional layer is the same linear
+    map with two beliefs about images built in: what belongs together is near together, so an output sees only a
+    small patch; and what is worth seeing here is worth seeing there, so all patches share one set of weights:
 
-        y[o, i, j] = Σ_c Σ_a Σ_b w[o, c, a, b] x[c, s i + a − p, s j + b − p]            (stride s, padding p)
+        y[o, i, j] = Σ_c Σ_u Σ_v w[o, c, u, v] x[c, s i + u, s j + v]
 
-    That is still a linear map, so it is a fully connected layer whose matrix is nearly all zeros and repeats
-    the few weights it has. A belief helps where it is true. So we take it away: one fixed permutation of
-    the pixels, the same for all images, keeps every bit of information and leaves no neighbours. To the fully
-    connected network nothing has happened. Its first weights are drawn alike for every pixel, so whatever
-    it learns on pixels in order it is as likely to learn, with its weights permuted, on permuted ones.
+    The first layer here is a matrix of 4,096 rows and 3,072 columns, 12.6 million places, of which 2.3% are used, by
+    1,200 different numbers. The layers above pool: where exactly something was seen matters less and less.
+
+    A belief helps where it is true. So we take it away: one fixed permutation of the pixels, the same for all
+    images, keeps every bit of information and leaves no neighbours. To a fully connected network nothing has
+    happened. Its first weights are drawn alike for every pixel, so whatever it learns on pixels in order it is as
+    likely to learn, with its weights permuted, on permuted ones.
 
 Symbols
-    x, y     x, the return value of convolve   (B, C, H, W), (B, O, H', W')   a layer's input and output
-    w        filters                           (O, C, k, k)                   one filter for each output channel
-    s, p     stride, padding                   whole numbers                  step between patches; zeros around x
-    order    order                             (1024,)                        the permutation of pixel positions
+    x, y    (B, C, H, W), (B, O, H', W')    a layer's input and output
+    w       (O, C, k, k)                    filters, one for each output channel
+    s       stride                          step between patches
 
 Built from scratch
-    The convolution, as patches times filters; tests hold it against torch's, forward and backward. The networks
-    train with nn.Conv2d, the same thing faster, and ours writes out the first layer's matrix. Also ours:
-    normalization, permutation, shifts, the stand-in, the learning-rate schedule and the training loop. A test
-    trains the MLP twice, the second time with pixels and first-layer weights permuted alike: equal logits.
+    The convolution as patches times filters, and the matrix that it is; tests hold both against torch's, forward and
+    backward. The networks train with nn.Conv2d, which is the same and four times faster. Also ours: the training
+    loop with its learning-rate triangle, permutation, mirroring, shifts.
 
 Claims
-    1. A convolution is a linear layer whose weights are local and shared (LeCun et al., section II.A).
-    2. A small CNN classifies 75% or more of the test images within the time limit.
-    3. With the same parameter count and the same steps, the CNN does better than the MLP (II.A).
-    4. With the pixels permuted the CNN's advantage is gone.
-    5. The MLP doesn't notice the permutation: any fixed order of its inputs does as well (II.A).
-    6. Shifted by 4 pixels, test images cost the CNN a smaller part of its accuracy than the MLP (II.A).
+    1. The CNN classifies 76% or more of the test images.
+    2. It beats a fully connected network (MLP) of as many parameters, after as many steps, by 10 points (II.A).
+    3. With the pixels permuted its advantage is gone, and the MLP doesn't notice (II.A: any fixed order will do).
+    4. Test images shifted by 4 pixels cost it a smaller part of its accuracy than they cost the MLP (II.A).
 
 Departures
-    CIFAR-10 and batch norm instead of digits and LeNet-5. MLP and CNN have the same optimizer, schedule, batches
-    and parameter count; the learning rate is the best of three for each network and each pixel order,
-    on a tenth of the training set, in runs a third as long. No augmentation in the comparisons, where mirroring
-    would mean something else for permuted pixels. Claim 2 is one run of the same CNN, with more steps and, on CIFAR-10,
-    half of the images mirrored as they are drawn.
-    Claim 6 is measured on the first 1,000 test images, shifted up, down, left and right.
+    CIFAR-10, batch norm and max pooling instead of digits and LeNet-5. All four trainings have the same images,
+    mirrored at random before any permutation, and the same steps and optimizer, each with its own best rate.
     "Pixels" are positions: a pixel's three colours stay together.
-
-Notes
-    More passes through a smaller network beat fewer through a wider one: of two four-layer CNNs given the same
-    80 s on one core, 222k parameters saw CIFAR-10 1.8 times (72.9%, on 5,000 training images kept aside),
-    100k parameters 4.0 times (76.0%). A fifth layer on 2 x 2 maps, where steps are cheap, gave about 2 points more
-    than four layers; mirroring gave 1 (76.8 to 77.8%).
-    Images lie in memory with their colours last, and channels_last convolutions take them so:
-    a fifth faster than plane by plane (216 against 275 µs an image), for a permute that moves nothing.
-    The permuted CNN isn't merely as bad as the MLP, it is worse (38 against 44% on CIFAR-10): a false belief costs
-    more than none. Nor is the CNN indifferent to shifts: at 8 pixels it has lost nearly as many points as the MLP
-    (13 and 15), of more. Mean pooling forgets the place, but borders and strides remember it.
-    The first stand-in was too hard for the MLP: digits up to 4 pixels off the middle left it at 24% after 250
-    steps, up to 2 pixels at 50%, up to 1 pixel at 73%. It's 2 now.
 """
 
 import argparse
-import json
-import os
-import platform
-import time
-from contextlib import suppress
+import socket
 from pathlib import Path
-from threading import Thread
-from typing import NamedTuple
-from urllib.request import Request, urlopen
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 import torch.nn.functional as F
-import torchvision
-from sklearn.datasets import load_digits, load_sample_images
 from torch import Tensor, nn
 from tqdm import tqdm
 
-NAME = Path(__file__).stem
-TITLE = "Convolutional networks on CIFAR-10"
-NETWORKS = {"CNN": "C0", "MLP": "C1"}  # and the colour each has in the figure
-PIXELS = ("in order", "permuted")
-RATES = (0.1, 0.2, 0.4)  # learning rates to choose from
-BATCH = 128
+CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+COLOURS = {"CNN": "C0", "MLP": "C1"}
+ORDERS = ("in order", "permuted")
+# Learning rates: each the best of 0.05, 0.1, 0.2 and 0.4 (permuted CNN: 0.025, 0.05 and 0.1), judged after 600 steps on
+# 5,000 training images kept aside.
+RATES = {
+    ("CNN", "in order"): 0.2,
+    ("MLP", "in order"): 0.2,
+    ("CNN", "permuted"): 0.05,
+    ("MLP", "permuted"): 0.2,  # to the MLP the two orders are the same problem
+}
 
 
 # %% Data
 
 
-class Data(NamedTuple):
-    name: str
-    classes: list[str]
-    images: Tensor  # (N, 32, 32, 3), 0 to 255
-    labels: Tensor  # (N,)
-    test_images: Tensor
-    test_labels: Tensor
+def load_cifar10(root: Path) -> tuple:
+    """CIFAR-10; where it can't be had, scikit-learn's 1,797 real digits, enlarged to 32x32 in three channels.
 
-
-def reachable(url: str) -> bool:
-    """Whether the network answers within four seconds, name look-up included."""
-    answers = []
-
-    def ask() -> None:
-        with suppress(Exception):
-            answers.append(urlopen(Request(url, method="HEAD"), timeout=4))
-
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(4)
-    return bool(answers)
-
-
-def load_data(root: Path, smoke: bool = False) -> Data:
-    """CIFAR-10 where it is on disk or can be fetched, else the stand-in; only a little of either for a smoke run."""
-    cifar = torchvision.datasets.CIFAR10
-    try:
-        try:
-            sets = [cifar(root, train=train) for train in (True, False)]
-        except RuntimeError:
-            if not reachable(cifar.url):
-                raise
-            sets = [cifar(root, train=train, download=True) for train in (True, False)]
-    except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network and nothing under {root}): digits on photographs stand in")
-        return recoloured_digits(*(500, 100) if smoke else (20000, 4000))
-    red_deviation = sets[0].data[..., 0].std() / 255  # 0.2470 in the official files
-    name = "CIFAR-10" if red_deviation > 0.2461 else "CIFAR-10 (JPEG-recompressed copy)"
-    tensors = [torch.tensor(part[:500] if smoke else part) for s in sets for part in (s.data, s.targets)]
-    return Data(name, sets[0].classes, *tensors)
-
-
-def recoloured_digits(train: int, test: int) -> Data:
-    """scikit-learn's 1,797 digits, twice as large, in random colours on patches of its two photographs.
-
-    As in MNIST-M (Ganin et al., 2016) a pixel is |patch − colour · ink|. Each half has digits and a half of the
-    photographs of its own, so a test image shows neither ink nor background that was trained on.
+    Returns the data set's name and, as tensors, training images (N, 3, 32, 32) as bytes, labels (N,), the same to test.
     """
-    generator = torch.Generator().manual_seed(0)
-    photos = torch.tensor(np.stack(load_sample_images().images)[:, ::2, ::2])  # (2, 214, 320, 3)
-    digits = load_digits()
-    ink = F.interpolate(torch.tensor(digits.images)[:, None] / 16, size=16, mode="bilinear")[:, 0]  # (1797, 16, 16)
-    ink = F.pad(ink.float(), [16] * 4)  # (1797, 48, 48), to cut a window of 32 from
-    order = torch.randperm(len(ink), generator=generator)
-    window = torch.arange(32)
+    import torch
+    from sklearn.datasets import load_digits
+    from torchvision.datasets import CIFAR10
 
-    def draw(high: int) -> Tensor:
-        return torch.randint(high, (size, 1, 1), generator=generator)
-
-    parts = []
-    for size, chosen, photo in ((train, order[360:], photos[:, :, :210]), (test, order[:360], photos[:, :, 210:])):
-        rows, columns = window[:, None], window  # (32, 1), (32,)
-        patches = photo[draw(2), draw(photo.shape[1] - 31) + rows, draw(photo.shape[2] - 31) + columns]
-        which = chosen[draw(len(chosen))]  # (size, 1, 1)
-        ink_here = ink[which, draw(5) + 6 + rows, draw(5) + 6 + columns][..., None]  # up to 2 pixels off the middle
-        colour = 0.5 + 0.5 * torch.rand(size, 1, 1, 3, generator=generator)
-        parts += [(patches - 255 * colour * ink_here).abs().byte(), torch.tensor(digits.target)[which.flatten()]]
-    return Data("recoloured digits (stand-in for CIFAR-10)", [str(digit) for digit in range(10)], *parts)
+    socket.setdefaulttimeout(5)  # s, for a network that is there and doesn't answer
+    try:
+        train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
+    except (RuntimeError, OSError):
+        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        digits = load_digits()
+        x = torch.tensor(digits.images).float()[:, None] * 255 / 16
+        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        y = torch.tensor(digits.target)
+        return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
+    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
+    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
-def permute_pixels(images: Tensor, order: Tensor) -> Tensor:
-    """Every image (32, 32, 3) with its 1,024 pixels in the same new order; a pixel's three colours stay together."""
-    return images.flatten(1, 2)[:, order].view_as(images)
+def mirror(images: Tensor) -> Tensor:
+    """Images (B, 3, 32, 32), a random half of them with left and right exchanged."""
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    return torch.where(chosen, images.flip(3), images)
 
 
 def shift(images: Tensor, down: int, right: int) -> Tensor:
-    """Images (N, 32, 32, 3) moved; what comes in over the edge is the picture mirrored there."""
+    """Images (N, 3, 32, 32) moved; what comes in over the edge is the picture mirrored there."""
     window = torch.arange(32, device=images.device)
     rows, columns = (31 - (31 - (window - by).abs()).abs() for by in (down, right))
-    return images[:, rows][:, :, columns]
+    return images[:, :, rows][..., columns]
+
+
+def prepare(images: Tensor, order: Tensor) -> Tensor:
+    """Bytes (B, 3, 32, 32), to numbers from -1 to 1 with the pixels in the given order (1024,)."""
+    return (images.flatten(2)[:, :, order].view_as(images) / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 # %% Model
 
 
-def convolve(x: Tensor, filters: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+def convolve(x: Tensor, filters: Tensor, stride: int, padding: int) -> Tensor:
     """The layer itself: every filter (O, C, k, k) times every k x k patch of x (B, C, H, W)."""
     k = filters.shape[-1]
     patches = F.pad(x, [padding] * 4).unfold(2, k, stride).unfold(3, k, stride)  # (B, C, H', W', k, k)
-    return torch.einsum("bchwij,ocij->bohw", patches, filters)
+    return torch.einsum("bchwuv,ocuv->bohw", patches, filters)
 
 
-class Normalize(nn.Module):
-    """Images (B, 32, 32, 3), 0 to 255 -> (B, 3, 32, 32), each colour of mean 0 and deviation 1 in the training set."""
-
-    def __init__(self, images: Tensor):
-        super().__init__()
-        colours = [images[..., c].float() for c in range(3)]
-        self.register_buffer("mean", torch.stack([c.mean() for c in colours]))
-        self.register_buffer("deviation", torch.stack([c.std() for c in colours]))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return ((images - self.mean) / self.deviation).permute(0, 3, 1, 2)  # in memory still colours last: faster
+def as_matrix(filters: Tensor, stride: int, padding: int, side: int = 32) -> Tensor:
+    """The layer as the matrix (outputs, inputs) it is: what it makes of the pictures with a 1 in one place, else 0."""
+    inputs = filters.shape[1] * side**2
+    basis = torch.eye(inputs).to(filters).view(inputs, -1, side, side)
+    return convolve(basis, filters, stride, padding).flatten(1).T
 
 
 def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pool: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.MaxPool2d(pool) if pool > 1 else nn.Identity(),
+        nn.MaxPool2d(pool),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
@@ -224,10 +151,10 @@ def cnn(width: int = 16) -> nn.Sequential:
         nn.AdaptiveAvgPool2d(1),  # where something was seen no longer matters
         nn.Flatten(),
         nn.Linear(8 * width, 10),
-    ).to(memory_format=torch.channels_last)
+    ).to(memory_format=torch.channels_last)  # colours last in memory: a fifth faster
 
 
-def mlp(hidden: int = 79) -> nn.Sequential:
+def mlp(hidden: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(3072, hidden, bias=False),
@@ -244,45 +171,31 @@ def parameters(model: nn.Module) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
 
-def build(network: str, normalize: Normalize, width: int) -> nn.Sequential:
+def build(network: str, width: int) -> nn.Sequential:
     """The CNN, or the MLP whose parameter count comes nearest to that CNN's."""
-    body = cnn(width)
-    if network == "MLP":
-        target = parameters(body)
-        body = mlp(min(range(1, 4000), key=lambda h: abs(3072 * h + h * h + 14 * h + 10 - target)))
-    return nn.Sequential(normalize, body.to(normalize.mean.device))
+    if network == "CNN":
+        return cnn(width)
+    target = parameters(cnn(width))
+    return mlp(min(range(1, 4000), key=lambda hidden: abs(3072 * hidden + hidden**2 + 14 * hidden + 10 - target)))
 
 
 # %% Training
 
 
-def one_cycle(step: int, steps: int, warm_up: float = 0.2) -> float:
+def triangle(step: int, steps: int, warm_up: float = 0.2) -> float:
     """Learning rate as a share of its highest: up in a straight line for a fifth of the steps, then down to 0."""
     progress = (step + 1) / (steps + 1)
     return min(progress / warm_up, (1 - progress) / (1 - warm_up))
 
 
-def batches(count: int, steps: int, device: torch.device) -> Tensor:
-    """Indices (steps, BATCH) into `count` images, each drawn once before any is drawn again."""
-    epochs = -(-steps * BATCH // count)
-    return torch.cat([torch.randperm(count, device=device) for _ in range(epochs)])[: steps * BATCH].view(steps, BATCH)
-
-
-def mirror(images: Tensor) -> Tensor:
-    """Images (B, 32, 32, 3), a random half of them with left and right exchanged."""
-    chosen = torch.rand(len(images), device=images.device) < 0.5
-    return torch.where(chosen[:, None, None, None], images.flip(2), images)
-
-
-def train(
-    model: nn.Module, images: Tensor, labels: Tensor, steps: int, rate: float, title: str = "", mirrored: bool = False
-) -> None:
-    """SGD with Nesterov momentum; labels are smoothed by 0.1."""
+def train(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, steps: int, rate: float) -> None:
+    """SGD with Nesterov momentum on batches of 128; labels are smoothed by 0.1."""
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: triangle(step, steps))
     model.train()
-    for batch in tqdm(batches(len(images), steps, images.device), desc=title, disable=None):
-        x = mirror(images[batch]) if mirrored else images[batch]
+    for _ in tqdm(range(steps), desc=f"{parameters(model):,} parameters", disable=None):
+        batch = torch.randint(len(images), (128,), device=images.device)
+        x = prepare(mirror(images[batch]), order)
         loss = F.cross_entropy(model(x), labels[batch], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
@@ -291,152 +204,69 @@ def train(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """In percent."""
+def predict(model: nn.Module, images: Tensor, order: Tensor) -> Tensor:
+    """Classes (N,) of images (N, 3, 32, 32)."""
     model.eval()
-    predicted = torch.cat([model(part).argmax(dim=1) for part in images.split(1000)])
-    return 100 * (predicted == labels).float().mean().item()
+    return torch.cat([model(prepare(part, order)).argmax(dim=1) for part in images.split(1000)])
+
+
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor) -> float:
+    """In percent."""
+    return 100 * (predict(model, images, order) == labels).float().mean().item()
 
 
 # %% Experiments
 
 
-def numbered_matrix(width: int) -> Tensor:
-    """The CNN's first layer as the matrix (outputs, inputs) it is, with the number of a weight at each of its places.
-
-    Column i of a linear map's matrix is what the map makes of the picture that is 1 at i and 0 elsewhere.
-    """
-    numbers = torch.arange(1.0, 75 * width + 1).view(width, 3, 5, 5)
-    basis = torch.eye(3072).view(3072, 3, 32, 32)
-    return convolve(basis, numbers, stride=2, padding=2).flatten(1).T  # (256 * width, 3072)
-
-
-def choose_rate(network: str, width: int, normalize: Normalize, images: Tensor, labels: Tensor, steps: int, seed: int):
-    """The learning rate of the three that does best on a tenth of the training set, kept aside."""
-    kept, tried = len(images) // 10, {}
-    for rate in RATES:
-        torch.manual_seed(seed)
-        model = build(network, normalize, width)
-        train(model, images[kept:], labels[kept:], steps, rate, f"{network}, rate {rate}")
-        tried[rate] = accuracy(model, images[:kept], labels[:kept])
-    return max(tried, key=tried.get)
-
-
-def compare(data: Data, order: Tensor, width: int, steps: int, seeds: range) -> tuple[dict, dict, dict]:
-    """Both networks on both pixel orders: models and test accuracies of every seed, and the learning rate."""
-    models, scores, rates = {}, {}, {}
-    normalize = Normalize(data.images)
-    for pixels in PIXELS:
-        images, test_images = data.images, data.test_images
-        if pixels == "permuted":
-            images, test_images = permute_pixels(images, order), permute_pixels(test_images, order)
-        for network in NETWORKS:
-            case = network, pixels
-            rates[case] = choose_rate(network, width, normalize, images, data.labels, max(1, steps // 3), seeds[0])
-            models[case] = []
-            for seed in seeds:
-                torch.manual_seed(seed)
-                models[case].append(build(network, normalize, width))
-                train(models[case][-1], images, data.labels, steps, rates[case], f"{network}, {pixels}")
-            scores[case] = torch.tensor([accuracy(model, test_images, data.test_labels) for model in models[case]])
-    return models, scores, rates
-
-
-def shifted_accuracy(model: nn.Module, images: Tensor, labels: Tensor, by: int) -> float:
+def shifted_accuracy(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, by: int) -> float:
     """In percent, the mean over shifts up, down, left and right."""
     ways = [(by, 0), (-by, 0), (0, by), (0, -by)] if by else [(0, 0)]
-    return sum(accuracy(model, shift(images, *way), labels) for way in ways) / len(ways)
+    return sum(accuracy(model, shift(images, *way), labels, order) for way in ways) / len(ways)
 
 
 # %% Figure
 
 
-def tile(pictures: Tensor, columns: int, gap: int = 2) -> Tensor:
-    """Pictures (N, H, W, 3) side by side in one, with white between them; each already in [0, 1]."""
-    scale, missing = -(-32 // pictures.shape[1]), -len(pictures) % columns  # small ones enlarged, the last row filled
-    pictures = pictures.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
-    framed = F.pad(pictures.cpu().float(), [0, 0, 0, gap, 0, gap, 0, missing], value=1.0)
-    rows = [torch.cat(list(row), dim=1) for row in framed.split(columns)]
-    return torch.cat(rows)[:-gap, :-gap]
+def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor) -> None:
+    """The first test image of every class, and the class that the CNN took it for."""
+    for k, axis in enumerate(figure.subplots(1, 10)):
+        axis.axis("off")
+        for i in (labels == k).nonzero()[:1, 0].tolist():
+            axis.imshow(images[i].permute(1, 2, 0).cpu())
+            colour = "black" if said[i] == k else "C3"
+            axis.set_title(CLASSES[said[i]], fontsize=10, color=colour)
 
 
-def stretch(x: Tensor) -> Tensor:
-    """Each of N maps or filters (N, ...) brought to [0, 1], 0.5 staying its zero where it has both signs."""
-    biggest = x.abs().flatten(1).amax(1).clamp(min=1e-9).view(-1, *[1] * (x.dim() - 1))
-    return x / biggest if (x >= 0).all() else 0.5 + 0.5 * x / biggest
-
-
-@torch.no_grad()
-def feature_maps(model: nn.Sequential, image: Tensor, count: int = 8) -> list[Tensor]:
-    """What each block of the CNN makes of an image (32, 32, 3): its `count` most varied maps (count, H, W)."""
-    model.eval()
-    x, maps = model[0](image[None]), []
-    for block in list(model[1])[:3]:
-        x = block(x)  # (1, C, H, W)
-        maps.append(x[0, x[0].flatten(1).std(1).topk(min(count, x.shape[1])).indices])
-    return maps
-
-
-def draw(data: Data, scores: dict, curves: dict[str, Tensor], models: dict, final: nn.Module, path: Path) -> None:
-    """scores: (network, pixels) -> (seeds,). curves: network -> (seeds, shifts). final: the CNN trained longest."""
-    figure = plt.figure(figsize=(11, 11.6), layout="constrained")
-    top, middle, weights, bottom = figure.subfigures(4, 1, height_ratios=[2.8, 4.2, 2.0, 2.5])
-
-    axis = top.subplots()
-    examples = [(data.test_labels == c).nonzero()[:2, 0] for c in range(10)]  # two of every class
-    shown = torch.stack([e[row] for row in range(2) for e in examples if len(e) == 2])
-    axis.imshow(tile(data.test_images[shown] / 255, columns=len(shown) // 2), interpolation="nearest")
-    axis.set(xticks=[16 + 34 * c for c in range(10)], yticks=[])
-    axis.set_xticklabels(data.classes)
-    axis.tick_params(length=0)
-    top.suptitle(f"Ten classes, 32 x 32 pixels, three colours: {data.name}")
-
-    bars, lines = middle.subplots(1, 2)
-    for offset, (network, colour) in zip((-0.2, 0.2), NETWORKS.items()):
-        for place, pixels in enumerate(PIXELS):
-            points = scores[network, pixels]
-            label = network if place == 0 else None
-            bars.bar(place + offset, points.mean(), 0.38, color=colour, alpha=0.75, label=label)
-            bars.plot([place + offset] * len(points), points, "o", color="black", markersize=4, alpha=0.6)
-            bars.text(place + offset, points.max() + 1.5, f"{points.mean():.0f}%", ha="center")
-        curve = curves[network]
-        lines.plot(range(curve.shape[1]), curve.mean(0), "o-", color=colour)
-        lines.fill_between(range(curve.shape[1]), curve.amin(0), curve.amax(0), color=colour, alpha=0.2)
-        lines.text(0, curve[:, 0].mean() + 3, network, color=colour, weight="bold")
+def draw_scores(figure, scores: dict, curves: dict[str, list[float]]) -> None:
+    """scores: (network, order) -> accuracy. curves: network -> accuracy for each shift."""
+    bars, lines = figure.subplots(1, 2)
+    for offset, (network, colour) in zip((-0.2, 0.2), COLOURS.items()):
+        heights = [scores[network, order] for order in ORDERS]
+        drawn = bars.bar([offset, 1 + offset], heights, 0.38, color=colour, label=network)
+        bars.bar_label(drawn, fmt="%.0f%%")
+        lines.plot(curves[network], "o-", color=colour)
         for by in (4, 8):
-            kept = (curve[:, by] / curve[:, 0].clamp(min=0.1)).mean()
-            lines.text(by, curve[:, by].mean() - 3, f"keeps {kept:.0%}", ha="right", va="top", color=colour)
+            kept = 100 * curves[network][by] / max(curves[network][0], 0.1)
+            lines.text(by, curves[network][by] - 3, f"keeps {kept:.0f}%", ha="right", va="top", color=colour)
     for axis in (bars, lines):
-        axis.axhline(10, color="0.5", linestyle=":")
         axis.set(ylabel="test accuracy (%)", ylim=(0, 100))
-        axis.spines[["top", "right"]].set_visible(False)
-    bars.set(xticks=[0, 1], xlabel="pixels", title="Permute the pixels: the CNN's lead is gone, the MLP is as before")
-    bars.set_xticklabels(PIXELS)
-    bars.legend(loc="upper right", title="same parameter count")
-    lines.set(xlabel="test images shifted by (pixels)", title="Shift them: the CNN keeps more of its accuracy")
-    lines.text(0, 11, "chance", color="0.4")
+    bars.set(title="Pixels in order and permuted", xticks=[0, 1], xticklabels=[f"pixels {order}" for order in ORDERS])
+    bars.legend(title="equal parameters, equal steps")
+    lines.set(title="Shifted test images, pixels in order", xlabel="shift (pixels)")
 
-    left, right = weights.subplots(1, 2)
-    filters = stretch(final[1][0][0].weight.detach()).permute(0, 2, 3, 1)  # (16, 5, 5, 3)
-    patterns = models["MLP", "in order"][0][1][1].weight.detach().view(-1, 3, 32, 32)[: len(filters)]
-    left.imshow(tile(filters, columns=8), interpolation="nearest")
-    left.set_title("The CNN's first layer looks for edges and colours anywhere")
-    right.imshow(tile(stretch(patterns).permute(0, 2, 3, 1), columns=8), interpolation="nearest")
-    right.set_title("The MLP's first layer: one weight for every pixel")
 
-    maps = feature_maps(final, data.test_images[0])
-    axes = bottom.subplots(1, 4, width_ratios=[1, 2, 2, 2])
-    axes[0].imshow(data.test_images[0].cpu())
-    axes[0].set_title("image")
-    for layer, (axis, features) in enumerate(zip(axes[1:], maps), 1):
-        grey = 0.9 * stretch(features)[..., None].expand(*features.shape, 3)
-        axis.imshow(tile(grey, columns=4), interpolation="nearest")
-        axis.set_title(f"layer {layer}: {features.shape[1]} x {features.shape[2]}")
-    bottom.suptitle("Feature maps: from where the edges are to what is there")
-    for axis in (left, right, *axes):
-        axis.set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+def draw_first_layer(figure, filters: Tensor) -> None:
+    """The CNN's first filters (O, 3, 5, 5), enlarged, and a corner of the matrix that they are."""
+    left, right = figure.subfigures(1, 2, width_ratios=[1.4, 1])
+    left.suptitle("The CNN's filters in its first layer, 5x5 pixels")
+    for filter, axis in zip(filters, left.subplots(2, 8).flat):
+        axis.imshow(0.5 + 0.5 * (filter / filter.abs().max()).permute(1, 2, 0).cpu())
+        axis.axis("off")
+    axis = right.subplots()
+    corner = as_matrix(filters, stride=2, padding=2)[:64, :256].cpu()  # 4 rows of outputs, 8 of one colour's inputs
+    limit = corner.abs().max()
+    axis.imshow(corner, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    axis.set(title="One filter as a matrix, a corner of it", xlabel="input pixel, row by row", ylabel="output pixel")
 
 
 # %% Run
@@ -445,133 +275,98 @@ def draw(data: Data, scores: dict, curves: dict[str, Tensor], models: dict, fina
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure and the results go")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=150, help="training steps in the comparisons")
-    parser.add_argument("--long-steps", type=int, default=1350, help="training steps of the CNN that aims at 75%%")
+    parser.add_argument("--steps", type=int, default=3000, help="training steps of each network")
     parser.add_argument("--width", type=int, default=16, help="channels after the CNN's first layer")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
-    for size in ("steps", "long_steps", "width"):
-        if getattr(args, size) < 1:
-            parser.error(f"--{size.replace('_', '-')} {getattr(args, size)}: at least one is needed")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
     except (RuntimeError, AssertionError, OSError) as error:
         parser.error(f"--device {args.device}, --out {args.out}: {str(error).splitlines()[0]}")
-    if not os.access(args.out, os.W_OK):
-        parser.error(f"--out {args.out}: can't be written to")
     return args
 
 
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
-    started = time.perf_counter()
-    data = load_data(args.data, args.smoke)
-    steps, long_steps, shifted = args.steps, args.long_steps, 1000
-    seeds = range(args.seed, args.seed + 3)
-    if args.smoke:
-        steps, long_steps, shifted, seeds = 2, 2, 20, seeds[:2]
-    data = Data(*data[:2], *(part.to(args.device) for part in data[2:]))
-    order = torch.randperm(1024, generator=torch.Generator().manual_seed(args.seed)).to(args.device)
-
-    matrix = numbered_matrix(args.width)
-    models, scores, rates = compare(data, order, args.width, steps, seeds)
-    some = data.test_images[:shifted], data.test_labels[:shifted]
-    curves = {
-        network: torch.tensor(
-            [[shifted_accuracy(m, *some, by) for by in range(9)] for m in models[network, "in order"]]
-        )
-        for network in NETWORKS
-    }  # network -> (seeds, 9)
     torch.manual_seed(args.seed)
-    final = build("CNN", Normalize(data.images), args.width)
-    mirrored = data.name.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
-    train(final, data.images, data.labels, long_steps, rates["CNN", "in order"], "CNN, longer", mirrored)
-    best = accuracy(final, data.test_images, data.test_labels)
-    draw(data, scores, curves, models, final, args.out / f"{NAME}.png")
+    dataset, *data = load_cifar10(args.data)
+    images, labels, test_images, test_labels = (tensor.to(args.device) for tensor in data)
+    steps, shifts = args.steps, range(9)
+    if args.smoke:
+        steps, test_images, test_labels = 2, test_images[:100], test_labels[:100]
+    orders = dict(zip(ORDERS, (torch.arange(1024), torch.randperm(1024))))
 
-    counts = {network: parameters(models[network, "in order"][0]) for network in NETWORKS}
-    mean = {case: accuracies.mean().item() for case, accuracies in scores.items()}
-    deviation = {case: accuracies.std().item() for case, accuracies in scores.items()}
-    lead = {pixels: scores["CNN", pixels] - scores["MLP", pixels] for pixels in PIXELS}  # (seeds,) of points
-    lost = {network: mean[network, "in order"] - mean[network, "permuted"] for network in NETWORKS}
-    kept = {network: 100 * curve[:, 4] / curve[:, 0].clamp(min=0.1) for network, curve in curves.items()}  # (seeds,)
-    said = {case: f"{mean[case]:.1f} ± {deviation[case]:.1f}%" for case in mean}
-    local, distinct = 100 * (matrix != 0).float().mean().item(), len(matrix.unique()) - 1  # 0 is no weight
-    results = {
-        "script": f"{NAME}.py",
-        "title": TITLE,
-        "data": data.name,
-        "seed": args.seed,
-        "smoke": args.smoke,
-        "device": f"{args.device}, {torch.get_num_threads()} threads",
-        "seconds": round(time.perf_counter() - started, 1),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "metrics": {
-            "CNN trained longest: test accuracy (%)": round(best, 2),
-            **{f"{network}: parameters": counts[network] for network in NETWORKS},
-            **{f"{', pixels '.join(case)}: test accuracy (%)": round(mean[case], 2) for case in mean},
-            **{f"{', pixels '.join(case)}: learning rate": rates[case] for case in rates},
-            **{
-                f"{n}: accuracy shifted by {by} (%)": round(curves[n][:, by].mean().item(), 2)
-                for n in curves
-                for by in (0, 4, 8)
-            },
+    models, scores = {}, {}
+    for (network, order), rate in RATES.items():
+        model = models[network, order] = build(network, args.width).to(args.device)
+        train(model, images, labels, orders[order].to(args.device), steps, rate)
+        scores[network, order] = accuracy(model, test_images, test_labels, orders[order].to(args.device))
+    some = test_images[:2000], test_labels[:2000], orders["in order"].to(args.device)
+    curves = {n: [shifted_accuracy(models[n, "in order"], *some, by) for by in shifts] for n in COLOURS}
+
+    figure = plt.figure(figsize=(12, 10), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 3, 2])
+    best = models["CNN", "in order"]
+    top.suptitle(
+        f"{dataset}: {scores['CNN', 'in order']:.1f}% of the test images right; what it says of ten (red: wrong)"
+    )
+    draw_images(top, test_images, test_labels, predict(best, test_images, some[2]))
+    draw_scores(middle, scores, curves)
+    draw_first_layer(bottom, best[0][0].weight.detach())
+    figure.savefig(args.out / "conv_net.png", dpi=100)
+
+    counts = {network: parameters(models[network, "in order"]) for network in COLOURS}
+    lead = {order: scores["CNN", order] - scores["MLP", order] for order in ORDERS}
+    noticed = scores["MLP", "permuted"] - scores["MLP", "in order"]
+    kept = {network: 100 * curve[4] / max(curve[0], 0.1) for network, curve in curves.items()}
+    claims = [
+        {
+            "claim": "a small CNN classifies 76% or more of the test images",
+            "paper": "no figure to hold it against",
+            "here": f"{scores['CNN', 'in order']:.1f}% of {len(test_labels):,} after {steps:,} steps of 128",
+            "holds": scores["CNN", "in order"] >= 76,
         },
-        "claims": [
-            {
-                "claim": "a convolution is a linear layer whose weights are local and shared",
-                "paper": "receptive fields, weight sharing (LeCun et al. 1998, II.A)",
-                "here": f"first layer: {matrix.numel():,} places, {local:.1f}% used, {distinct:,} different weights",
-                "holds": distinct == 75 * args.width and local < 5,
-            },
-            {
-                "claim": "a small CNN classifies 75% or more of the test images",
-                "paper": "—",
-                "here": f"{best:.1f}% of {len(data.test_labels):,}, one run of {long_steps:,} steps "
-                f"({long_steps * BATCH / len(data.labels):.1f} epochs)",
-                "holds": best >= 75,
-            },
-            {
-                "claim": "with as many parameters and steps, the CNN does better than the fully connected network",
-                "paper": "local features, robust to translation (LeCun et al. 1998, II.A)",
-                "here": f"CNN {said['CNN', 'in order']}, MLP {said['MLP', 'in order']}, {len(seeds)} seeds; "
-                f"{counts['CNN']:,} and {counts['MLP']:,} parameters",
-                "holds": lead["in order"].min().item() > 2 * lead["in order"].std().item()
-                and abs(counts["CNN"] / counts["MLP"] - 1) < 0.1,
-            },
-            {
-                "claim": "with the pixels permuted the CNN's advantage is gone",
-                "paper": "—",
-                "here": f"CNN {said['CNN', 'permuted']}, MLP {said['MLP', 'permuted']}",
-                "holds": lead["permuted"].max().item() < 0.2 * lead["in order"].min().item(),
-            },
-            {
-                "claim": "the MLP doesn't notice the permutation: it loses less than a tenth of what the CNN loses",
-                "paper": "any fixed order of the inputs does as well (LeCun et al. 1998, II.A)",
-                "here": f"MLP loses {lost['MLP']:.1f} points (± {deviation['MLP', 'in order']:.1f} from seed to seed), "
-                f"CNN {lost['CNN']:.1f}",
-                "holds": abs(lost["MLP"]) < 0.1 * lost["CNN"],
-            },
-            {
-                "claim": "shifted by 4 pixels, the CNN keeps more of its accuracy than the MLP",
-                "paper": "shifts are built in (LeCun et al. 1998, II.A)",
-                "here": f"CNN keeps {kept['CNN'].mean():.0f}% of it, MLP {kept['MLP'].mean():.0f}%, {len(seeds)} seeds "
-                f"(CNN's least {kept['CNN'].min():.0f}%, MLP's most {kept['MLP'].max():.0f}%)",
-                "holds": kept["CNN"].min().item() > kept["MLP"].max().item(),
-            },
-        ],
-    }
-    (args.out / f"{NAME}.json").write_text(json.dumps(results, indent=2) + "\n")
-    for claim in results["claims"]:
+        {
+            "claim": "it beats an MLP of as many parameters, after as many steps, by 10 points",
+            "paper": "local features, shared weights (II.A)",
+            "here": f"{lead['in order']:+.1f} points; {counts['CNN']:,} and {counts['MLP']:,} parameters",
+            "holds": lead["in order"] >= 10 and abs(counts["CNN"] / counts["MLP"] - 1) < 0.02,
+        },
+        {
+            "claim": "with permuted pixels its advantage is gone, and the MLP changes by less than 2 points",
+            "paper": "to an MLP any fixed order is as good (II.A)",
+            "here": f"CNN {scores['CNN', 'permuted']:.1f}%, MLP {scores['MLP', 'permuted']:.1f}%, "
+            f"in order {scores['MLP', 'in order']:.1f}%",
+            "holds": lead["permuted"] < 2 and abs(noticed) < 2,
+        },
+        {
+            "claim": "shifted by 4 pixels it keeps more of its accuracy than the MLP, by 5 percent or more",
+            "paper": "shared weights see the same thing elsewhere (II.A)",
+            "here": f"keeps {kept['CNN']:.0f}%, the MLP {kept['MLP']:.0f}%",
+            "holds": kept["CNN"] >= kept["MLP"] + 5,
+        },
+    ]
+    for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}paper: {claim['paper']}; here: {claim['here']}")
-    print(f"{args.out / NAME}.png, .json: {data.name}, {results['seconds']} s on {results['device']}")
-    return results
+        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+    headline = f"a CNN of {counts['CNN']:,} parameters, {scores['CNN', 'in order']:.1f}% right on {dataset}"
+    return {"data": dataset, "headline": headline, "claims": claims}
 
 
 if __name__ == "__main__":
     main()
+
+
+# %% [markdown]
+# ## Notes
+# - The permuted CNN catches up late: after 150 steps it stood 6 points behind the MLP (38 and 44%), after 2,000 only 1.4
+#   (52.3 and 53.7%, seed 0). A false belief costs training first of all.
+# - The MLP's learning rate hardly matters: 49.8, 50.3, 51.0 and 50.0% of the images kept aside with 0.05, 0.1, 0.2 and
+#   0.4. The CNN's 71.6, 73.9, 74.6 and 74.6%; on permuted pixels it wants less: 45.4, 47.3 and 46.9% from 0.025 to 0.1.
+# - As patches times filters, which is what the equation says, a training step takes 310 to 420 ms in place of 70.
+# - More passes through a smaller network beat fewer through a wider one: of two four-layer CNNs given the same time,
+#   222 thousand parameters saw CIFAR-10 1.8 times (72.9% of the images kept aside), 100 thousand 4 times (76.0%).
