@@ -363,8 +363,8 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # ## Notes
-# - The permuted CNN catches up late: after 150 steps it stood 6 points behind the MLP (38 and 44%), after 2,000 only 1.4
-#   (52.3 and 53.7%, seed 0). A false belief costs training first of all.
+# - The permuted CNN catches up late: after 150 steps it stood 6 points behind the MLP (38 and 44%), after 2,000 it is
+#   1.4 behind (52.3 and 53.7%, seed 0). A false belief costs training first of all.
 # - The MLP's learning rate hardly matters: 49.8, 50.3, 51.0 and 50.0% of the images kept aside with 0.05, 0.1, 0.2 and
 #   0.4. The CNN's 71.6, 73.9, 74.6 and 74.6%; on permuted pixels it wants less: 45.4, 47.3 and 46.9% from 0.025 to 0.1.
 # - As patches times filters, which is what the equation says, a training step takes 310 to 420 ms in place of 70.
