@@ -136,7 +136,10 @@ class Tabular(gymnasium.Env):
 class Forever(Tabular):
     """One state, reward 1, no end of its own."""
 
+    resets = 0
+
     def reset(self, *, seed=None, options=None):
+        self.resets += 1
         return np.eye(4, dtype=np.float32)[0], {}
 
     def step(self, action):
@@ -168,7 +171,11 @@ def test_dqn_finds_the_q_of_value_iteration(monkeypatch):
 def test_truncation_is_no_end(monkeypatch):
     """Cut at every fifth step, and still worth 1 / (1 − γ) = 5; were a cut an end, it would be 1 / (1 − 0.8 · 4/5)."""
     monkeypatch.setattr(rl_net, "GAMMA", 0.8)
-    assert learnt_table(gymnasium.wrappers.TimeLimit(Forever(), 5), 2000)[0].max() == pytest.approx(5, rel=0.06)
+    env = gymnasium.wrappers.TimeLimit(Forever(), 5)
+    assert learnt_table(env, 2000)[0].max() == pytest.approx(5, rel=0.06)
+    assert (
+        env.unwrapped.resets == 2 + 2000 // 5
+    )  # but a new episode begins: once before the training, once at its start
 
 
 @pytest.mark.parametrize("capacity, batch, anneal", [(500, rl_net.BATCH, True), (1, 1, False)])
