@@ -128,9 +128,8 @@ def test_form(path):
     assert text.split("# %% ")[-1].startswith("[markdown]\n# ## Notes\n# - "), "Notes are the last cell"
     for function in ast.walk(ast.parse(text)):
         if isinstance(function, ast.FunctionDef):
-            assert len(function.args.args + function.args.kwonlyargs) <= 6 + (function.args.args[:1] == ["self"]), (
-                function.name
-            )
+            names = [argument.arg for argument in function.args.args + function.args.kwonlyargs]
+            assert len(names) <= 6 + ("self" in names), function.name
 
 
 @pytest.mark.parametrize("path", NEW)
