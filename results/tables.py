@@ -31,7 +31,7 @@ SYLLABUS = {
         "dropout": ("Dropout", "Srivastava et al. 2014", "Dropout: A Simple Way to Prevent Neural Networks from Overfitting"),
         "batch_norm": ("Batch normalization", "Ioffe & Szegedy 2015", "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift"),
         "perceptron": ("The perceptron", "Rosenblatt 1958", "The Perceptron: A Probabilistic Model for Information Storage and Organization in the Brain"),
-        "weight_decay": ("Weight decay", "Krogh & Hertz 1991", "A Simple Weight Decay Can Improve Generalization"),
+        "weight_decay": ("Weight decay", "Krogh & Hertz 1992", "A Simple Weight Decay Can Improve Generalization"),
     },
     "Convolutional networks for vision": {
         "lenet": ("LeNet-5", "LeCun, Bottou, Bengio & Haffner 1998", "Gradient-Based Learning Applied to Document Recognition"),
