@@ -77,10 +77,9 @@ SYLLABUS = {
 
 
 def record(name: str) -> dict | None:
-    """The recorded runs of a script, None if there are none (in the present form, one entry a seed)."""
+    """What is recorded of a script's runs, None if it is nothing."""
     path = ROOT / "results" / f"{name}.json"
-    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return result if "runs" in result else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def script_of(name: str) -> Path:

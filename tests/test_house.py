@@ -56,11 +56,6 @@ def docstring(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
-def is_old(path: Path) -> bool:
-    """Scripts that are still to be retold, and their records: what they must keep is held further down."""
-    return "\nNotes\n" in docstring(path)
-
-
 def claims_in_docstring(path: Path) -> int:
     return len(
         re.findall(r"^    \d+\. ", docstring(path).split("\nClaims\n")[1].split("\nDepartures\n")[0], re.MULTILINE)
@@ -69,10 +64,6 @@ def claims_in_docstring(path: Path) -> int:
 
 def recorded(path: Path) -> dict:
     return json.loads((ROOT / "results" / f"{path.stem}.json").read_text(encoding="utf-8"))
-
-
-NEW = [pytest.param(path, id=path.stem) for path in SCRIPTS if not is_old(path)]
-OLD = [pytest.param(path, id=path.stem) for path in SCRIPTS if is_old(path)]
 
 
 def test_the_six_topics_and_the_syllabus_of_37():
@@ -117,7 +108,7 @@ def test_headings_and_lines(path):
     assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 120
 
 
-@pytest.mark.parametrize("path", NEW)
+@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
 def test_form(path):
     text = path.read_text(encoding="utf-8")
     assert len(docstring(path).splitlines()) <= 50
@@ -132,7 +123,7 @@ def test_form(path):
             assert len(names) <= 6 + ("self" in names), function.name
 
 
-@pytest.mark.parametrize("path", NEW)
+@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
 def test_runs_are_recorded(path):
     record = recorded(path)
     assert list(record) == ["script", "title", "data", "device", "threads", "versions", "runs"]
@@ -153,20 +144,13 @@ def test_runs_are_recorded(path):
 
 def test_a_loader_of_one_name_has_one_text():
     loaders = {}
-    for path in (parameter.values[0] for parameter in NEW):
+    for path in SCRIPTS:
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("load_"):
                 loaders.setdefault(node.name, {}).setdefault(ast.get_source_segment(text, node), []).append(path.stem)
     for name, texts in loaders.items():
         assert len(texts) == 1, f"{name} differs: {list(texts.values())}"
-
-
-@pytest.mark.parametrize("path", OLD)
-def test_old_records_until_they_are_retold(path):
-    result = recorded(path)
-    assert result["script"] == path.relative_to(ROOT).as_posix() and result["smoke"] is False
-    assert len(result["claims"]) == claims_in_docstring(path) and result["seconds"] <= 300
 
 
 def test_nothing_is_recorded_that_has_no_script():

@@ -2,7 +2,6 @@
 
 import ast
 import importlib.util
-import json
 import os
 import re
 import sys
@@ -81,18 +80,6 @@ def confined(tmp_path, monkeypatch):
     watching = None
 
 
-def is_old(path: Path) -> bool:
-    """Scripts that are still to be retold: they write their results as JSON, and their notes stand in the docstring."""
-    return "\nNotes\n" in ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-
-
-def check_old_results(results: dict, path: Path, out: Path) -> None:
-    """Goes with the last old script."""
-    assert results == json.loads((out / f"{path.stem}.json").read_text())
-    assert results["script"] == path.relative_to(ROOT).as_posix() and results["smoke"] is True and results["seed"] == 0
-    assert len(results["claims"]) >= 2
-
-
 def check_results(results: dict, out: Path) -> None:
     assert list(results) == ["data", "headline", "claims"]
     assert 2 <= len(results["claims"]) <= 4
@@ -117,10 +104,7 @@ def test_smoke(path, device, tmp_path, confined, capsys):
     printed = capsys.readouterr().out
 
     assert offences == [] and not list(Path.cwd().iterdir()), "it wrote outside --out and --data"
-    if is_old(path):
-        check_old_results(results, path, tmp_path / "out")
-    else:
-        check_results(results, tmp_path / "out")
+    check_results(results, tmp_path / "out")
     for claim in results["claims"]:
         assert list(claim) == ["claim", "paper", "here", "holds"]
         assert isinstance(claim["holds"], bool) and claim["claim"] in printed
@@ -155,6 +139,5 @@ def test_it_opens_as_a_notebook(path):
     cells = jupytext.read(path, fmt="py:percent").cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     assert len(code) >= 5 and all(ast.parse(source) for source in code)
-    if not is_old(path):
-        assert cells[-1].cell_type == "markdown" and cells[-1].source.startswith("## Notes")
-        assert not re.search(r"matplotlib\.use\(|plt\.close\(", "".join(code)), "the figure wouldn't show in a notebook"
+    assert cells[-1].cell_type == "markdown" and cells[-1].source.startswith("## Notes")
+    assert not re.search(r"matplotlib\.use\(|plt\.close\(", "".join(code)), "the figure wouldn't show in a notebook"
