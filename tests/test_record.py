@@ -88,6 +88,7 @@ def test_what_goes_wrong_leaves_the_old_record(root, options, said, capfd):
 def test_the_tables_count_claims_and_seeds(root, monkeypatch):
     monkeypatch.setattr(tables, "TOPICS", {})
     monkeypatch.setattr(tables, "SYLLABUS", {"A phase": {"toy": ("Toys", "Somebody 1999", "On | toys")}})
+    (root / "results" / "toy.json").unlink()
     assert "⏳ In Progress |  |  |  |" in tables.syllabus()
     record.main([str(root / "papers" / "toy.py"), "--seeds", "4", "5"])
     assert "✅ Done | headline 4 | 2 of 2 claims, 2 of 2 seeds" in tables.syllabus()
