@@ -397,5 +397,4 @@ if __name__ == "__main__":
 #   was first a gap of 15 points, which seed 2 now misses; it is a factor of two, which both lengths clear.
 # - After 650 steps bending the single picture gained 9, 13 and 1 points of overlap, so claim 3 failed on seed 2; after
 #   1,300 it gains 21, 19 and 9. Its bar of 5 points was left as it was.
-# - The net without skip connections merges few cells, 3% on seed 0. Its overlap with the true cells is lower all the
-#   same: it can say that a cell is there, but not where exactly it ends.
+# - The net without skip connections merges few cells, 3% on seed 0, but doesn't know where exactly each of them ends.
