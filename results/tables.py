@@ -46,7 +46,7 @@ SYLLABUS = {
         "bahdanau_attention": ("Attention", "Bahdanau, Cho & Bengio 2015", "Neural Machine Translation by Jointly Learning to Align and Translate"),
         "transformer": ("The transformer", "Vaswani et al. 2017", "Attention Is All You Need"),
         "bert": ("Masked pre-training", "Devlin, Chang, Lee & Toutanova 2019", "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding"),
-        "rnn": ("Recurrent networks", "Elman 1990", "Finding Structure in Time"),
+        "rnn": ("Recurrent networks", "Williams & Zipser 1989", "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks"),
         "word2vec": ("Word vectors", "Mikolov et al. 2013", "Distributed Representations of Words and Phrases and their Compositionality"),
         "vit": ("Vision transformer", "Dosovitskiy et al. 2021", "An Image Is Worth 16x16 Words: Transformers for Image Recognition at Scale"),
         "moe": ("Mixture of experts", "Shazeer et al. 2017", "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer"),
