@@ -267,11 +267,11 @@ def draw(losses: list, nats: tuple, written: str, free: list, costs: dict, lags:
     """The character model learns and writes; small nets oscillate; the price of a gradient, and how far it reaches."""
     figure, axes = plt.subplot_mosaic("lpo;tpf", figsize=(14, 8.4), layout="constrained")
     learning, page, oscillating, times, fading = axes.values()
-    learning.plot(np.convolve(losses, np.ones(20) / 20, mode="valid"), color="C0", alpha=0.4, label="RNN, as it learns")
+    learning.plot(np.convolve(losses, np.ones(20) / 20, mode="valid"), color="C0", alpha=0.4, label="RNN in training")
     names = ("RNN", "counts, 2 characters of context", "counts, 3 characters of context")
     for name, value, style in zip(names, nats, ("C0-", "k--", "k:")):
         learning.plot([0, len(losses)], [value, value], style, label=f"{name}: {value:.2f}")
-    learning.set(title="Character models on unseen text", xlabel="step", ylabel="nats per character", ylim=(1.4, 3.4))
+    learning.set(title="Character models (level: unseen text)", xlabel="step", ylabel="nats a letter", ylim=(1.4, 3.4))
     learning.legend()
     lines = "\n".join(line[:56] for line in written.splitlines()[:52])
     page.text(0.02, 0.97, lines, family="monospace", fontsize=8.5, va="top", in_layout=False)
