@@ -59,9 +59,10 @@ def test_numbers_are_even_by_length_and_test_numbers_are_apart():
     assert len({len(source) for source, _ in pairs}) > 15
     singles = sum(source[0] in seq2seq.ENGLISH[:10] and len(source) == 1 for source, _ in pairs) / 4000
     assert abs(singles - 1 / 9) < 0.02  # one in nine has one digit (and few longer draws begin with a zero)
-    train, test = seq2seq.split(pairs)
-    assert not {tuple(s) for s, _ in train} & {tuple(s) for s, _ in test}
-    assert len({tuple(s) for s, _ in test}) == len(test) > 200
+    train, validation, test = seq2seq.split(pairs)
+    sets = [{tuple(source) for source, _ in part} for part in (train, validation, test)]
+    assert len(set.union(*sets)) == sum(map(len, sets)) == len({tuple(source) for source, _ in pairs})
+    assert len(sets[1]) == len(validation) > 200 and len(sets[2]) == len(test) > 200
     assert all(len(source) for source, _ in train)
 
 
