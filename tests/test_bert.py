@@ -56,6 +56,7 @@ def pair(request):
         is_decoder=request.param,
         hidden_dropout_prob=0,
         attention_probs_dropout_prob=0,
+        attn_implementation="eager",
     )
     theirs = BertForPreTraining(config).double()
     copied = dict(theirs.named_parameters())
