@@ -353,7 +353,7 @@ def draw(recalled: dict, copied: dict, costs: dict, tokens: list[int], delta: Te
     price.legend(loc="lower right")
     for axis in (recall, price):
         axis.minorticks_off()
-    image = opened.imshow(delta.log10().T, aspect="auto", cmap="magma", vmin=-4, vmax=1)
+    image = opened.imshow(delta.log10().T.numpy(), aspect="auto", cmap="magma", vmin=-4, vmax=1)
     opened.set_xticks(range(len(tokens)), ["T" if token == TRIGGER else str(token) for token in tokens])
     opened.set(title="What opens the first layer: Δ by channel", xlabel="token (T: trigger)", ylabel="channel")
     figure.colorbar(image, ax=opened, label="log10 Δ", pad=0.01)
