@@ -92,8 +92,7 @@ def copying(batch: int) -> tuple[Tensor, Tensor]:
     places = torch.rand(batch, AMONG).argsort(dim=1)[:, :SCATTERED].sort(dim=1).values
     words = torch.randint(2, SYMBOLS, (batch, SCATTERED))
     tokens = torch.full((batch, AMONG), NOISE).scatter(1, places, words)
-    asked = torch.full_like(words, ASK)
-    return torch.cat([tokens, asked], dim=1), torch.cat([torch.full_like(tokens, UNASKED), words], dim=1)
+    return torch.cat([tokens, torch.full_like(words, ASK)], 1), torch.cat([torch.full_like(tokens, UNASKED), words], 1)
 
 
 # %% Model
@@ -129,6 +128,7 @@ class ChunkedScan(torch.autograd.Function):
 
     @staticmethod
     def states(delta: Tensor, A: Tensor, B: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Ā and all states of a chunk (L, B, D, N), from the state h that the chunk before it left."""
         a, b = discretize(delta, A, B, x)
         for a_t, b_t in zip(a.unbind(), b.unbind()):
             h = b_t.addcmul_(a_t, h)  # b_t becomes h_t
@@ -152,10 +152,10 @@ class ChunkedScan(torch.autograd.Function):
         grads, dA, dh = [], torch.zeros_like(A), torch.zeros_like(starts[0])
         chunks = zip(starts, *(tensor.split(CHUNK) for tensor in (delta, B, C, x, dy)))
         for h, delta_, B_, C_, x_, dy_ in reversed(list(chunks)):
-            a, states = ChunkedScan.states(delta_, A, B_, x_, h)  # once more
-            g = dy_[..., None] * C_[..., None, :]  # (L, B, D, N), what y_t tells h_t; to it comes what h_{t+1} tells
+            a, states = ChunkedScan.states(delta_, A, B_, x_, h)  # once more, as they weren't kept
+            g = dy_[..., None] * C_[..., None, :]  # (L, B, D, N), dL / dh_t by way of y_t
             for a_t, g_t in zip(reversed(a.unbind()), reversed(g.unbind())):
-                g_t += dh
+                g_t += dh  # and by way of h_{t+1}
                 dh = a_t * g_t
             before = torch.cat([h[None], states[:-1]])
             exponent = g * before * a  # dL / d(Δ A)
@@ -168,7 +168,7 @@ class ChunkedScan(torch.autograd.Function):
 
 
 class Selective(nn.Module):
-    """Algorithm 2: Δ, B, C are functions of the token. x (B, L, D) and a state to y (B, L, D) and the next state."""
+    """Algorithm 2: Δ, B, C depend on the token, unless constant. x (B, L, D) and h to y (B, L, D) and the next h."""
 
     def __init__(self, D: int, N: int, constant: bool):
         super().__init__()
@@ -262,10 +262,10 @@ def train(net: nn.Module, draw: Callable[[int], tuple], steps: int, rate: float)
 @torch.no_grad()
 def right(net: nn.Module, tokens: Tensor, answers: Tensor) -> float:
     """How many of the sequences get all of their answers right, in percent. Mamba reads 256 tokens at a time."""
-    device, states, logits = next(net.parameters()).device, [None] * len(getattr(net, "blocks", [])), []
-    for piece in tokens.to(device).split(256 if states else tokens.shape[1], dim=1):
-        logits.append(net(piece, states) if states else net(piece))
-    words = torch.cat(logits, dim=1).argmax(dim=-1).cpu()
+    device, states = next(net.parameters()).device, [None] * len(net.blocks) if isinstance(net, Mamba) else None
+    pieces = tokens.to(device).split(256 if states else tokens.shape[1], dim=1)
+    logits = torch.cat([net(piece, states) if states else net(piece) for piece in pieces], dim=1)
+    words = logits.argmax(dim=-1).cpu()
     return 100 * ((words == answers) | (answers == UNASKED)).all(dim=1).double().mean().item()
 
 

@@ -37,7 +37,7 @@ Claims
 Departures
     Patches of 8 pixels, width D = 64, 1,200 steps, no pre-training (paper: 14 to 303 million images). For claim 3
     pre-training sets of growing size become parts of MNIST; each net is judged at its best on 2,000 images kept aside.
-    conv_net.py's CNN has 76.5 to 77.2% on CIFAR-10 (results/conv_net.json): 50,000 images don't teach what it believes.
+    conv_net.py's CNN has 76.5 to 77.2% on CIFAR-10 (results/conv_net.json); 50,000 images can't teach its beliefs.
 """
 
 import argparse
