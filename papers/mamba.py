@@ -444,7 +444,7 @@ if __name__ == "__main__":
 # ## Notes
 # - With the first trigger anywhere, three of some fifteen nets that were always right in 256 tokens had 63 to 71% in
 #   1,024: all their states leaked, 0.0005 a token or more. Asked for long lags they leak less, but in 4,096 it shows.
-# - Attention learns later and has twice the steps: with 3,000, one seed of three had 92% in 256 tokens. A constant layer
-#   copied 14, 11 and 0.4% at rates of 4e-3, 8e-3 and 1.6e-2 (seed 3); as a convolution, with a C a channel, 28% at best.
+# - Attention learns later and has twice the steps: with 3,000 one seed of three had 92% in 256 tokens. A constant layer
+#   copied 14, 11 and 0.4% at rates of 4e-3, 8e-3 and 1.6e-2 (seed 3); as a convolution with a C a channel 28% at best.
 # - The associative scan is made for many processors: on one it takes 4 to 6 times as long as the loop. A loop that
 #   indexes h[t] took 4 s for 1,024 tokens, 60 times as long: each index has a gradient as large as the whole.
