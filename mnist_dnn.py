@@ -82,7 +82,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -104,7 +106,9 @@ class MLP(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.hidden = nn.ModuleList([nn.Linear(784, width), nn.Linear(width, width), nn.Linear(width, width)])
+        self.hidden = nn.ModuleList(
+            [nn.Linear(784, width), nn.Linear(width, width), nn.Linear(width, width)]
+        )
         self.readout = nn.Linear(width, 10)
 
     def layers(self, x: Tensor) -> list[Tensor]:
@@ -124,7 +128,9 @@ def ridge(features: Tensor, y: Tensor, penalties: Tensor) -> tuple[Tensor, Tenso
     mean, frequency = features.mean(dim=0), targets.mean(dim=0)
     h = features - mean
     gram = h.T @ h  # (p, p)
-    ridges = penalties[:, None, None] * torch.eye(len(gram)).to(gram) * gram.trace() / len(gram)  # λ m I, (L, p, p)
+    ridges = (
+        penalties[:, None, None] * torch.eye(len(gram)).to(gram) * gram.trace() / len(gram)
+    )  # λ m I, (L, p, p)
     weights = torch.linalg.solve(gram + ridges, h.T @ targets)
     return weights, frequency - mean @ weights
 
@@ -142,7 +148,9 @@ def probe(features: Tensor, y: Tensor, fresh: Tensor, y_fresh: Tensor) -> tuple[
     weights, intercepts = ridge(features, y, penalties[best : best + 1])
     scores, targets = fresh @ weights[0] + intercepts[0], F.one_hot(y_fresh, 10).to(fresh)
     unexplained = (scores - targets).square().sum() / (targets - targets.mean(dim=0)).square().sum()
-    return 100 * (scores.argmax(dim=1) == y_fresh).double().mean().item(), 100 * (1 - unexplained.item())
+    return 100 * (scores.argmax(dim=1) == y_fresh).double().mean().item(), 100 * (
+        1 - unexplained.item()
+    )
 
 
 # %% Training
@@ -151,7 +159,9 @@ def probe(features: Tensor, y: Tensor, fresh: Tensor, y_fresh: Tensor) -> tuple[
 def move(x: Tensor) -> Tensor:
     """A batch of images (B, 28, 28), all moved by the same random step of at most one pixel down and across."""
     down, across = torch.randint(3, (2,)).tolist()
-    return F.pad(x, (1, 1, 1, 1))[:, down : down + 28, across : across + 28]  # the same for all: a slice costs nothing
+    return F.pad(x, (1, 1, 1, 1))[
+        :, down : down + 28, across : across + 28
+    ]  # the same for all: a slice costs nothing
 
 
 def train(model: MLP, x: Tensor, y: Tensor, steps: int, moving: bool) -> Iterator[int]:
@@ -184,7 +194,9 @@ def accuracy(model: MLP, x: Tensor, y: Tensor) -> float:
 def probe_layers(model: MLP, data: list[Tensor]) -> list[tuple[float, float]]:
     """Test accuracy and explained variance (%) of a probe on each of the three hidden layers."""
     x, y, x_test, y_test = data
-    pairs = list(zip(model.layers(x), model.layers(x_test)))[1:]  # the pixels are the same for every network
+    pairs = list(zip(model.layers(x), model.layers(x_test)))[
+        1:
+    ]  # the pixels are the same for every network
     return [probe(h, y, h_test, y_test) for h, h_test in pairs]
 
 
@@ -217,7 +229,12 @@ def draw_mistakes(figure, x: Tensor, y: Tensor, probabilities: Tensor) -> None:
         axis.set_title(f"said {said[k]}, {100 * confidence[k]:.0f}%\nis {y[k]}", fontsize=10)
 
 
-def draw(probes: dict[str, Tensor], curves: dict[str, Tensor], test: tuple[Tensor, Tensor, Tensor], path: Path) -> None:
+def draw(
+    probes: dict[str, Tensor],
+    curves: dict[str, Tensor],
+    test: tuple[Tensor, Tensor, Tensor],
+    path: Path,
+) -> None:
     """Above, the probes, shuffled labels and what is taken for what; below, the surest mistakes of the network."""
     x, y, probabilities = test
     figure = plt.figure(figsize=(13, 6.3), layout="constrained")
@@ -228,9 +245,16 @@ def draw(probes: dict[str, Tensor], curves: dict[str, Tensor], test: tuple[Tenso
         depth.plot(LAYERS, table[:, 1], "o-", color=COLOURS[name])
     depth.text(3, probes["trained"][3, 1] - 8, "trained", color=COLOURS["trained"], ha="right")
     depth.text(3, probes["untrained"][3, 1] - 6, "untrained", color="0.4", ha="right")
-    depth.set_xticks(range(4), [f"{name}\n{right:.1f}%" for name, right in zip(LAYERS, probes["trained"][:, 0])])
-    depth.set(title="How linearly separable is each layer?", ylabel="variance of the labels explained (%)")
-    depth.set(xlabel="layer, and accuracy of its probe (trained)", ylim=(min(45, probes["untrained"].min() - 8), 100))
+    depth.set_xticks(
+        range(4), [f"{name}\n{right:.1f}%" for name, right in zip(LAYERS, probes["trained"][:, 0])]
+    )
+    depth.set(
+        title="How linearly separable is each layer?", ylabel="variance of the labels explained (%)"
+    )
+    depth.set(
+        xlabel="layer, and accuracy of its probe (trained)",
+        ylim=(min(45, probes["untrained"].min() - 8), 100),
+    )
 
     for name, curve in curves.items():
         heart.plot(curve[:, 0], curve[:, 1], ":", color=COLOURS[name])
@@ -238,7 +262,12 @@ def draw(probes: dict[str, Tensor], curves: dict[str, Tensor], test: tuple[Tenso
     heart.plot([], [], ":", color="0.3", label="on the training images")
     heart.plot([], [], color="0.3", label="on test images")
     heart.axhline(10, color="0.8", lw=1, zorder=0)
-    heart.set(title="The same steps, true or shuffled labels", xlabel="step", ylabel="accuracy (%)", ylim=(0, 103))
+    heart.set(
+        title="The same steps, true or shuffled labels",
+        xlabel="step",
+        ylabel="accuracy (%)",
+        ylim=(0, 103),
+    )
     heart.legend(loc="center right")
 
     table = torch.bincount(10 * y + probabilities.argmax(dim=1), minlength=100).view(10, 10)
@@ -247,7 +276,9 @@ def draw(probes: dict[str, Tensor], curves: dict[str, Tensor], test: tuple[Tenso
     for row, column in torch.cartesian_prod(torch.arange(10), torch.arange(10)).tolist():
         count = table[row, column].item()
         confusion.text(column, row, count or "", ha="center", va="center", fontsize=8)
-    confusion.set(title=f"{mistakes.sum():,} mistakes in {len(y):,} digits", xlabel="said", ylabel="is")
+    confusion.set(
+        title=f"{mistakes.sum():,} mistakes in {len(y):,} digits", xlabel="said", ylabel="is"
+    )
     confusion.set(xticks=range(10), yticks=range(10))
 
     draw_mistakes(bottom, x, y, probabilities)
@@ -258,13 +289,17 @@ def draw(probes: dict[str, Tensor], curves: dict[str, Tensor], test: tuple[Tenso
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=256, help="units in each hidden layer")
-    parser.add_argument("--steps", type=int, default=1880, help="of training on all the images")  # tried: see Notes
+    parser.add_argument(
+        "--steps", type=int, default=1880, help="of training on all the images"
+    )  # tried: see Notes
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -289,9 +324,13 @@ def main(argv: list[str] | None = None) -> dict:
     pixels = probe(x.flatten(1), y, x_test.flatten(1), y_test)
     probes = {"untrained": torch.tensor([pixels, *probe_layers(model, data)])}  # (4, 2)
     start = time.perf_counter()
-    for _ in tqdm(train(model, x, y, steps, moving=True), desc="training", total=steps, disable=None):
+    for _ in tqdm(
+        train(model, x, y, steps, moving=True), desc="training", total=steps, disable=None
+    ):
         pass
-    right = accuracy(model, x_test, y_test)  # within the time: a GPU is done only when it has answered
+    right = accuracy(
+        model, x_test, y_test
+    )  # within the time: a GPU is done only when it has answered
     seconds = time.perf_counter() - start
     probes["trained"] = torch.tensor([pixels, *probe_layers(model, data)])
 
@@ -303,10 +342,17 @@ def main(argv: list[str] | None = None) -> dict:
     }
     with torch.no_grad():
         probabilities = model(x_test).softmax(dim=1)
-    draw(probes, curves, (x_test.cpu(), y_test.cpu(), probabilities.cpu()), args.out / "mnist_dnn.png")
+    draw(
+        probes,
+        curves,
+        (x_test.cpu(), y_test.cpu(), probabilities.cpu()),
+        args.out / "mnist_dnn.png",
+    )
 
     explained, untrained = probes["trained"][:, 1], probes["untrained"][:, 1]  # (4,), pixels first
-    (_, true_train, true_test), (_, heart_train, heart_test) = (curve[-1].tolist() for curve in curves.values())
+    (_, true_train, true_test), (_, heart_train, heart_test) = (
+        curve[-1].tolist() for curve in curves.values()
+    )
     claims = [
         {
             "claim": "at least 98.3% of the test digits right after at most 25 s of training on two cores",
@@ -331,7 +377,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"{right:.2f}% of unseen digits read right after {seconds:.0f} s of training",

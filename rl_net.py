@@ -91,7 +91,9 @@ class Memory:
         self.reward, self.terminated = torch.zeros(2, capacity, device=device)
         self.action = torch.zeros(capacity, dtype=torch.long, device=device)
 
-    def add(self, state: Tensor, action: int, reward: float, next_state: Tensor, terminated: bool) -> None:
+    def add(
+        self, state: Tensor, action: int, reward: float, next_state: Tensor, terminated: bool
+    ) -> None:
         slot = self.count % self.capacity
         self.state[slot], self.action[slot], self.reward[slot] = state, action, reward
         self.next_state[slot], self.terminated[slot] = next_state, terminated
@@ -99,7 +101,9 @@ class Memory:
 
     def sample(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Drawn uniformly: states (B, state_size), the rest (B,)."""
-        slot = torch.randint(min(self.count, self.capacity), (batch,), device=self.action.device)  # (B,)
+        slot = torch.randint(
+            min(self.count, self.capacity), (batch,), device=self.action.device
+        )  # (B,)
         parts = (self.state, self.action, self.reward, self.next_state, self.terminated)
         return tuple(part[slot] for part in parts)
 
@@ -116,7 +120,9 @@ class Units(nn.Module):
 
 def q_network() -> nn.Sequential:
     """State (B, 4) in metres, radians and seconds -> Q of both actions, left and right (B, 2)."""
-    return nn.Sequential(Units(), nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+    return nn.Sequential(
+        Units(), nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+    )
 
 
 def td_loss(online: nn.Module, target: nn.Module, transitions: tuple[Tensor, ...]) -> Tensor:
@@ -145,7 +151,12 @@ def act(network: nn.Module, state: Tensor, chance: float) -> int:
 
 
 def dqn(
-    env: gymnasium.Env, online: nn.Module, memory: Memory, steps: int, learning_rate: float, anneal: bool
+    env: gymnasium.Env,
+    online: nn.Module,
+    memory: Memory,
+    steps: int,
+    learning_rate: float,
+    anneal: bool,
 ) -> Iterator[int]:
     """Algorithm 1 of Mnih et al. Yields the number of steps played, after every step."""
     device = memory.state.device
@@ -156,7 +167,9 @@ def dqn(
         action = act(online, state, epsilon(step, steps))
         observation, reward, terminated, truncated, _ = env.step(action)
         next_state = torch.as_tensor(observation, device=device)
-        memory.add(state, action, reward, next_state, terminated)  # truncated isn't kept: it is no end of the world
+        memory.add(
+            state, action, reward, next_state, terminated
+        )  # truncated isn't kept: it is no end of the world
         over = terminated or truncated
         state = torch.as_tensor(env.reset()[0], device=device) if over else next_state
 
@@ -182,7 +195,9 @@ def greedy_returns(network: nn.Module, episodes: int, seed: int, limit: int = LI
         q = network(torch.as_tensor(state, device=device))  # (E, 2)
         state, reward, terminated, truncated, _ = env.step(q.argmax(dim=1).cpu().numpy())
         total += reward * alive
-        alive &= ~(terminated | truncated)  # what the environment plays on after the first episode doesn't count
+        alive &= ~(
+            terminated | truncated
+        )  # what the environment plays on after the first episode doesn't count
     return total
 
 
@@ -197,7 +212,9 @@ def train(memory: Memory, anneal: bool, steps: int, seed: int) -> dict:
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
-    env = gymnasium.make("CartPole-v1", sutton_barto_reward=True)  # −1 for the fall and 0 for every other step
+    env = gymnasium.make(
+        "CartPole-v1", sutton_barto_reward=True
+    )  # −1 for the fall and 0 for every other step
     env.reset(seed=seed)
     network = q_network().to(memory.state.device)
     curve, best = [], None
@@ -224,7 +241,9 @@ def film(network: nn.Module, steps: int) -> tuple[list[np.ndarray], np.ndarray]:
         frames.append(env.render()[160:320, 100:500])  # around it nothing moves
         if terminated:
             break
-        _, _, terminated, _, _ = env.step(act(network, torch.as_tensor(states[-1], device=device), 0.0))
+        _, _, terminated, _, _ = env.step(
+            act(network, torch.as_tensor(states[-1], device=device), 0.0)
+        )
     env.close()
     return frames, np.stack(states)
 
@@ -247,8 +266,12 @@ def save_gif(untrained: list[np.ndarray], trained: list[np.ndarray], path: Path)
     images = []
     for k in range(0, len(trained), 2):
         pair = np.concatenate([untrained[min(k, len(untrained) - 1)], trained[k]])  # (2H, W, 3)
-        images.append(Image.fromarray(pair).reduce(2).convert("P", palette=Image.Palette.ADAPTIVE, colors=16))
-    images[0].save(path, save_all=True, append_images=images[1:], duration=40, loop=0, optimize=True)
+        images.append(
+            Image.fromarray(pair).reduce(2).convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+        )
+    images[0].save(
+        path, save_all=True, append_images=images[1:], duration=40, loop=0, optimize=True
+    )
 
 
 def strip(axis: plt.Axes, frames: list[np.ndarray], seconds: list[float], label: str) -> None:
@@ -266,7 +289,9 @@ def strip(axis: plt.Axes, frames: list[np.ndarray], seconds: list[float], label:
     axis.spines[:].set_visible(False)
 
 
-def draw(arms: dict[str, dict], films: dict[str, list], states: np.ndarray, steps: int, path: Path) -> None:
+def draw(
+    arms: dict[str, dict], films: dict[str, list], states: np.ndarray, steps: int, path: Path
+) -> None:
     """Above, the checks of both arms and DQN's Q; below, DQN's network before and after, with states (T, 4)."""
     figure = plt.figure(figsize=(11, 7.6), layout="constrained")
     rows = figure.add_gridspec(3, 1, height_ratios=[4.2, 1, 1])
@@ -276,15 +301,28 @@ def draw(arms: dict[str, dict], films: dict[str, list], states: np.ndarray, step
         thousands = np.arange(1, len(arm["curve"]) + 1) * (steps // CHECKS) / 1000
         checks.plot(thousands, arm["curve"], "o-", markersize=4, color=COLOURS[name], label=name)
     checks.axhline(SOLVED, color="0.5", linestyle=":")
-    checks.set(ylim=(0, 510), xlabel="steps played (thousands)", ylabel="mean return of 30 greedy episodes")
+    checks.set(
+        ylim=(0, 510), xlabel="steps played (thousands)", ylabel="mean return of 30 greedy episodes"
+    )
     checks.set_title("Checks in training (dotted: solved)")
-    figure.legend(*checks.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
+    figure.legend(
+        *checks.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False
+    )
 
     angle, velocity, q = q_plane(arms["DQN"]["best"])
-    image = plane.pcolormesh(np.rad2deg(angle), velocity, q.max(axis=-1), cmap="viridis", shading="gouraud")
-    plane.contour(np.rad2deg(angle), velocity, q[..., 1] - q[..., 0], levels=[0], colors="white", linewidths=2)
+    image = plane.pcolormesh(
+        np.rad2deg(angle), velocity, q.max(axis=-1), cmap="viridis", shading="gouraud"
+    )
+    plane.contour(
+        np.rad2deg(angle), velocity, q[..., 1] - q[..., 0], levels=[0], colors="white", linewidths=2
+    )
     plane.plot(np.rad2deg(states[:, 2]), states[:, 3], color="white", linewidth=0.6, alpha=0.7)
-    plane.set(xlim=(-12, 12), ylim=(-3, 3), xlabel="angle of the pole (degrees)", ylabel="angular velocity (rad/s)")
+    plane.set(
+        xlim=(-12, 12),
+        ylim=(-3, 3),
+        xlabel="angle of the pole (degrees)",
+        ylabel="angular velocity (rad/s)",
+    )
     plane.set_title("DQN's Q: on the line both pushes are worth the same")
     figure.colorbar(image, ax=plane, label="max Q, cart at rest in the middle")
 
@@ -298,11 +336,17 @@ def draw(arms: dict[str, dict], films: dict[str, list], states: np.ndarray, step
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure and the film go")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), help="where the figure and the film go"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=12_000, help="steps played in a training, at least 24")
+    parser.add_argument(
+        "--steps", type=int, default=12_000, help="steps played in a training, at least 24"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -332,8 +376,12 @@ def main(argv: list[str] | None = None) -> dict:
     seconds = arms["DQN"]["seconds"]
     score = greedy_returns(arms["DQN"]["best"], 100, seed=10**6 + args.seed).mean()
     rewound = greedy_returns(arms["no memory"]["best"], 100, seed=10**6 + args.seed).mean()
-    long = greedy_returns(arms["DQN"]["best"], 10, seed=2 * 10**6 + args.seed, limit=10 * LIMIT)  # (10,)
-    late = {name: np.mean(arm["curve"][-CHECKS // 4 :]) for name, arm in arms.items()}  # the last quarter's checks
+    long = greedy_returns(
+        arms["DQN"]["best"], 10, seed=2 * 10**6 + args.seed, limit=10 * LIMIT
+    )  # (10,)
+    late = {
+        name: np.mean(arm["curve"][-CHECKS // 4 :]) for name, arm in arms.items()
+    }  # the last quarter's checks
     claims = [
         {
             "claim": f"DQN solves CartPole-v1 ({SOLVED} or more over 100 new episodes) within 60 s of training",
@@ -357,7 +405,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "CartPole-v1",
         "headline": f"a pole balanced for {score:.0f} of 500 steps after {seconds:.0f} s of training",

@@ -87,7 +87,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -107,21 +109,27 @@ def random_units(count: int) -> Tensor:
 # element. `state` is what it remembers, a dict that is empty before the first step; t = 1, 2, … is the step's number.
 
 
-def adam(g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Tensor:
+def adam(
+    g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Tensor:
     """Algorithm 1."""
     m = state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     v = state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
     return m / (1 - beta1**t) / ((v / (1 - beta2**t)).sqrt() + eps)
 
 
-def adamax(g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Tensor:
+def adamax(
+    g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Tensor:
     """Algorithm 2: u, a decaying maximum of |g|, in place of √v, with no correction. (ε as in torch, against 0/0.)"""
     m = state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     u = state["u"] = torch.maximum(beta2 * state.get("u", torch.zeros_like(g)), g.abs() + eps)
     return m / (1 - beta1**t) / u
 
 
-def amsgrad(g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Tensor:
+def amsgrad(
+    g: Tensor, state: dict, t: int, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+) -> Tensor:
     """Adam with the largest v so far in place of v (Reddi, Kale & Kumar 2018, Alg. 2; bias correction as in torch)."""
     m = state["m"] = beta1 * state.get("m", 0.0) + (1 - beta1) * g
     v = state["v"] = beta2 * state.get("v", 0.0) + (1 - beta2) * g**2
@@ -163,7 +171,10 @@ OPTIMIZERS = {
     "RMSProp": (rmsprop, 3e-3),
     "SGD Nesterov": (nesterov, 0.1),
 }
-SCALED = {"Adam": (adam, 3e-3), "SGD Nesterov": (nesterov, 1e-2)}  # the same for pixels in random units
+SCALED = {
+    "Adam": (adam, 3e-3),
+    "SGD Nesterov": (nesterov, 1e-2),
+}  # the same for pixels in random units
 
 
 def mlp(width: int) -> nn.Sequential:
@@ -175,7 +186,9 @@ def mlp(width: int) -> nn.Sequential:
 # %% Training
 
 
-def train(model: nn.Module, optimizer: Callable, alpha: float, x: Tensor, y: Tensor, steps: int) -> Tensor:
+def train(
+    model: nn.Module, optimizer: Callable, alpha: float, x: Tensor, y: Tensor, steps: int
+) -> Tensor:
     """Minimizes the cross-entropy on batches of 128; α falls in a straight line to 0. Returns the losses (steps,)."""
     weights = list(model.parameters())
     states = [{} for _ in weights]
@@ -216,7 +229,9 @@ def compare(optimizers: dict, data: list[Tensor], width: int, steps: int, seed: 
 def step_lengths(gradients: Tensor) -> Tensor:
     """Adam's steps in units of α, |Δ|/α, on gradients (T, n), one after the other: (T, n). ε is next to nothing."""
     state = {}
-    return torch.stack([adam(g, state, t, eps=1e-30) for t, g in enumerate(gradients, start=1)]).abs()
+    return torch.stack(
+        [adam(g, state, t, eps=1e-30) for t, g in enumerate(gradients, start=1)]
+    ).abs()
 
 
 def after_silence(silence: int) -> Tensor:
@@ -253,9 +268,18 @@ def smooth(losses: Tensor) -> tuple[Tensor, Tensor]:
 def draw_scaled(axis, runs: dict, scaled: dict) -> None:
     """Training losses with pixels as they are, and with each of them in a unit of its own."""
     for name, (losses, wrong) in scaled.items():
-        axis.semilogy(*smooth(runs[name][0]), ":", color=COLOURS[name], label=f"{name}, usual: {runs[name][1]:.2f}%")
+        axis.semilogy(
+            *smooth(runs[name][0]),
+            ":",
+            color=COLOURS[name],
+            label=f"{name}, usual: {runs[name][1]:.2f}%",
+        )
         axis.semilogy(*smooth(losses), color=COLOURS[name], label=f"{name}, scaled: {wrong:.2f}%")
-    axis.set(title="Each pixel scaled by a number from 0.01 to 100", xlabel="step", ylabel="training loss (nats)")
+    axis.set(
+        title="Each pixel scaled by a number from 0.01 to 100",
+        xlabel="step",
+        ylabel="training loss (nats)",
+    )
     axis.legend(title="pixels, and test error", fontsize=9)
 
 
@@ -264,13 +288,24 @@ def draw_steps(axis, random: dict[float, Tensor], bursts: Tensor) -> None:
     for scale, marker in zip(random, ("-", "x", "+")):
         for k in range(3):
             axis.plot(
-                range(1, 31), random[scale][:30, k], marker, color="0.5", lw=1, label="" if k else f"g × {scale:g}"
+                range(1, 31),
+                random[scale][:30, k],
+                marker,
+                color="0.5",
+                lw=1,
+                label="" if k else f"g × {scale:g}",
             )
-    for lengths, colour, label in zip(bursts.T, ("C6", "C0"), ("one gradient", "growing gradients")):
+    for lengths, colour, label in zip(
+        bursts.T, ("C6", "C0"), ("one gradient", "growing gradients")
+    ):
         axis.plot(range(41, 101), lengths, color=colour, label=label)
     axis.axhline(BOUND, color="k", ls="--", lw=1, label="the paper's bound")
     axis.axhline(BOUND * EXCESS, color="k", ls=":", lw=1, label="the true limit")
-    axis.set(title="How far Adam steps", xlabel="step (from 41 on: after a long silence)", ylabel="|Δ| / α")
+    axis.set(
+        title="How far Adam steps",
+        xlabel="step (from 41 on: after a long silence)",
+        ylabel="|Δ| / α",
+    )
     axis.legend(loc="upper left", fontsize=9)
 
 
@@ -279,14 +314,18 @@ def draw(runs: dict, scaled: dict, steps: tuple, paths: dict[str, Tensor], path:
     work, units, lengths, convex = axes.flatten()
     for name, (losses, wrong) in runs.items():
         work.semilogy(*smooth(losses), color=COLOURS[name], label=f"{name}: {wrong:.2f}%")
-    work.set(title="One net, each optimizer at its best α", xlabel="step", ylabel="training loss (nats)")
+    work.set(
+        title="One net, each optimizer at its best α", xlabel="step", ylabel="training loss (nats)"
+    )
     work.set_ylim(top=50)  # room for the legend
     work.legend(title="test error", fontsize=9, ncols=2, loc="upper right")
     draw_scaled(units, runs, scaled)
     draw_steps(lengths, *steps)
     for name, x in paths.items():
         convex.semilogx(torch.arange(len(x)) + 1, x, color=COLOURS[name], label=name)
-    convex.set(title="Losses 3x, −x, −x, 3x, …: −1 is best", xlabel="step", ylabel="x", ylim=(-1.1, 1.1))
+    convex.set(
+        title="Losses 3x, −x, −x, 3x, …: −1 is best", xlabel="step", ylabel="x", ylim=(-1.1, 1.1)
+    )
     convex.legend(loc="lower left")
     figure.savefig(path, dpi=100)
 
@@ -295,7 +334,9 @@ def draw(runs: dict, scaled: dict, steps: tuple, paths: dict[str, Tensor], path:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -316,7 +357,9 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
     dataset, x, y, x_test, y_test = load_mnist(args.data)
-    x, y, x_test, y_test = (tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test))
+    x, y, x_test, y_test = (
+        tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test)
+    )
     units = random_units(784).to(args.device)
     gradients = torch.randn(30, 1000, dtype=torch.float64)  # for claim 2: 30 steps of 1,000 weights
     width, steps, silence = (16, 5, 100) if args.smoke else (args.width, args.steps, 10_000)
@@ -325,11 +368,16 @@ def main(argv: list[str] | None = None) -> dict:
     scaled = compare(SCALED, [x * units, y, x_test * units, y_test], width, steps, args.seed)
     random = {scale: step_lengths(scale * gradients) for scale in (1.0, 1e-6, 1e6)}
     bursts = step_lengths(after_silence(silence))[silence:]  # (60, 2)
-    paths = {name: reddi(optimizer, silence) for name, optimizer in (("Adam", adam), ("AMSGrad", amsgrad))}
+    paths = {
+        name: reddi(optimizer, silence)
+        for name, optimizer in (("Adam", adam), ("AMSGrad", amsgrad))
+    }
     draw(runs, scaled, (random, bursts), paths, args.out / "adam.png")
 
     wrong = {name: run[1] for name, run in runs.items()}
-    cost = {name: run[1] - wrong[name] for name, run in scaled.items()}  # of random units, in points
+    cost = {
+        name: run[1] - wrong[name] for name, run in scaled.items()
+    }  # of random units, in points
     first = (random[1.0][0] - 1).abs().max().item()
     rescaled = max((random[scale] - random[1.0]).abs().max().item() for scale in random)
     one, growing = (bursts.amax(dim=0) / BOUND).tolist()
@@ -364,7 +412,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"a net of two hidden layers, trained by Adam, misreads {wrong['Adam']:.2f}% of the test digits",

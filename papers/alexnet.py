@@ -82,14 +82,26 @@ def load_cifar10(root: Path) -> tuple:
     try:
         train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] * 255 / 16
-        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        x = (
+            torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+            .expand(-1, 3, -1, -1)
+            .byte()
+        )
         y = torch.tensor(digits.target)
         return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
-    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
-    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    copy = (
+        " (JPEG-recompressed copy)"
+        if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists()
+        else ""
+    )
+    x, x_test = (
+        torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test)
+    )
     return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
@@ -111,7 +123,9 @@ def augment(images: Tensor, colours: Tensor) -> Tensor:
     mirrored = torch.rand(count, 1, device=device) < 0.5
     rows = (down + window)[:, :, None]  # (B, CROP, 1)
     columns = (right + torch.where(mirrored, window.flip(0), window))[:, None]  # (B, 1, CROP)
-    cut = images[torch.arange(count, device=device)[:, None, None], :, rows, columns]  # (B, CROP, CROP, 3)
+    cut = images[
+        torch.arange(count, device=device)[:, None, None], :, rows, columns
+    ]  # (B, CROP, CROP, 3)
     alpha = 0.1 * torch.randn(count, 3, device=device, dtype=images.dtype)
     return (cut + (alpha @ colours.T)[:, None, None]).permute(0, 3, 1, 2)  # Σ_i p_i α_i λ_i
 
@@ -127,7 +141,9 @@ def ten_crops(images: Tensor) -> list[Tensor]:
 # %% Model
 
 
-def local_response_norm(x: Tensor, k: float = 2, n: int = 5, alpha: float = 1e-4, beta: float = 0.75) -> Tensor:
+def local_response_norm(
+    x: Tensor, k: float = 2, n: int = 5, alpha: float = 1e-4, beta: float = 0.75
+) -> Tensor:
     """b_i = a_i / (k + α Σ_j a_j²)^β over the n channels j nearest to i, as many as there are (sec. 3.3).
 
     x (B, C, H, W). α isn't divided by n, as it is in torch's own.
@@ -161,7 +177,9 @@ class AlexNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, 227, 227) to logits (B, classes)."""
         x = F.max_pool2d(local_response_norm(F.relu(self.conv1(x))), 3, stride=2)  # (B, 96, 27, 27)
-        x = F.max_pool2d(local_response_norm(F.relu(self.conv2(x))), 3, stride=2)  # (B, 256, 13, 13)
+        x = F.max_pool2d(
+            local_response_norm(F.relu(self.conv2(x))), 3, stride=2
+        )  # (B, 256, 13, 13)
         x = F.relu(self.conv4(F.relu(self.conv3(x))))  # (B, 384, 13, 13)
         x = F.max_pool2d(F.relu(self.conv5(x)), 3, stride=2)  # (B, 256, 6, 6)
         x = dropout(F.relu(self.fc6(x.flatten(1))), self.training)
@@ -208,9 +226,13 @@ def two_towers(net: SmallAlexNet, x: Tensor) -> Tensor:
     towers = [x, x]  # both see the image
     for layer, norm in zip((net.conv1, net.conv2, net.conv3, net.conv4, net.conv5), net.norms):
         if layer is net.conv3:
-            towers = [torch.cat(towers, dim=1)] * 2  # the only exchange before the fully connected layers
+            towers = [
+                torch.cat(towers, dim=1)
+            ] * 2  # the only exchange before the fully connected layers
         for k, seen in enumerate(towers):
-            own = F.conv2d(seen, layer.weight.chunk(2)[k], layer.bias.chunk(2)[k], padding=layer.padding)
+            own = F.conv2d(
+                seen, layer.weight.chunk(2)[k], layer.bias.chunk(2)[k], padding=layer.padding
+            )
             if layer in (net.conv1, net.conv2, net.conv5):
                 own = F.max_pool2d(own, 3, stride=2)
             statistics = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
@@ -221,12 +243,16 @@ def two_towers(net: SmallAlexNet, x: Tensor) -> Tensor:
 # %% Training
 
 
-def train(net: nn.Module, images: Tensor, labels: Tensor, colours: Tensor | None, steps: int) -> None:
+def train(
+    net: nn.Module, images: Tensor, labels: Tensor, colours: Tensor | None, steps: int
+) -> None:
     """Stochastic gradient descent with momentum and weight decay (sec. 5). Without colours only the images' middles."""
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)
     net.train()
     for step in tqdm(range(1, steps + 1), disable=None):
-        progress = step / (steps + 1)  # the learning rate goes up in a straight line, and down to nothing
+        progress = step / (
+            steps + 1
+        )  # the learning rate goes up in a straight line, and down to nothing
         optimizer.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
         batch = torch.randint(len(images), (BATCH,), device=images.device)
         x = ten_crops(images[batch])[0] if colours is None else augment(images[batch], colours)
@@ -240,7 +266,9 @@ def train(net: nn.Module, images: Tensor, labels: Tensor, colours: Tensor | None
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor, crops: int = 1) -> float:
     """In percent, of images (N, 3, 32, 32): by the middle crop, or by the mean probabilities of all ten (sec. 4.1)."""
     net.eval()
-    parts = [[net(crop).softmax(dim=1) for crop in ten_crops(part)[:crops]] for part in images.split(500)]
+    parts = [
+        [net(crop).softmax(dim=1) for crop in ten_crops(part)[:crops]] for part in images.split(500)
+    ]
     said = torch.cat([sum(part).argmax(dim=1) for part in parts])
     return 100 * (said == labels).float().mean().item()
 
@@ -248,7 +276,9 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor, crops: int = 1) -> 
 # %% Experiments
 
 
-def compare(data: list[Tensor], colours: Tensor, width: int, steps: int) -> dict[str, tuple[float, float]]:
+def compare(
+    data: list[Tensor], colours: Tensor, width: int, steps: int
+) -> dict[str, tuple[float, float]]:
     """Three nets on few images: accuracy on the training and on the test images, both by the middle crop."""
     images, labels, test_images, test_labels = data
     results = {}
@@ -279,38 +309,57 @@ def neighbours(queries: Tensor, stored: Tensor) -> Tensor:
 # %% Figure
 
 
-def draw(filters: Tensor, arms: dict, near: dict[str, Tensor], images: Tensor, test_images: Tensor, axes) -> None:
+def draw(
+    filters: Tensor, arms: dict, near: dict[str, Tensor], images: Tensor, test_images: Tensor, axes
+) -> None:
     """Filters (O, 3, 5, 5), Fig. 3; training and test accuracy by arm; near: title -> neighbours (Q, 5), Fig. 4."""
     first, bars, *below = axes.flat
-    tiles = F.pad(0.5 + 0.5 * filters / filters.abs().amax((1, 2, 3), keepdim=True), [1] * 4, value=1)
+    tiles = F.pad(
+        0.5 + 0.5 * filters / filters.abs().amax((1, 2, 3), keepdim=True), [1] * 4, value=1
+    )
     first.imshow(make_grid(tiles, nrow=len(filters) // 2, padding=0).permute(1, 2, 0).cpu())
-    first.set(title="First-layer filters, 5x5 pixels", xlabel="upper row: tower 1, lower row: tower 2")
+    first.set(
+        title="First-layer filters, 5x5 pixels", xlabel="upper row: tower 1, lower row: tower 2"
+    )
     first.set(xticks=[], yticks=[])
     for k, (part, colour) in enumerate({"training images": "0.75", "test images": "C0"}.items()):
         heights = [accuracies[k] for accuracies in arms.values()]
-        drawn = bars.bar([i + 0.4 * k - 0.2 for i in range(len(arms))], heights, 0.38, color=colour, label=part)
+        drawn = bars.bar(
+            [i + 0.4 * k - 0.2 for i in range(len(arms))], heights, 0.38, color=colour, label=part
+        )
         bars.bar_label(drawn, fmt="%.1f")
-    bars.set(title="Smaller nets on 3,000 images", ylabel="accuracy (%)", ylim=(0, 130), yticks=range(0, 101, 20))
+    bars.set(
+        title="Smaller nets on 3,000 images",
+        ylabel="accuracy (%)",
+        ylim=(0, 130),
+        yticks=range(0, 101, 20),
+    )
     bars.set_xticks(range(len(arms)), arms)
     bars.legend(loc="upper center", ncols=2)
     gap = torch.full((3, 32, 6), 255, dtype=torch.uint8)
     for axis, (title, found) in zip(below, near.items()):  # a row for each of six test images
         rows = [torch.cat([test_images[q], gap, *images[found[q].cpu()]], dim=2) for q in range(6)]
         axis.imshow(torch.cat(rows, dim=1).permute(1, 2, 0))
-        axis.set(title=title, xlabel="test image; the five nearest training images", xticks=[], yticks=[])
+        axis.set(
+            title=title, xlabel="test image; the five nearest training images", xticks=[], yticks=[]
+        )
 
 
 # %% Run
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3300, help="training steps of the net at work")
-    parser.add_argument("--width", type=int, default=16, help="channels of its first layer (the paper: 96)")
+    parser.add_argument(
+        "--width", type=int, default=16, help="channels of its first layer (the paper: 96)"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -328,14 +377,25 @@ def main(argv: list[str] | None = None) -> dict:
     steps, few_steps = args.steps, 1300
     if args.smoke:
         steps, few_steps = 2, 2
-        images, labels, test_images, test_labels = images[:500], labels[:500], test_images[:100], test_labels[:100]
+        images, labels, test_images, test_labels = (
+            images[:500],
+            labels[:500],
+            test_images[:100],
+            test_labels[:100],
+        )
     mean = images.float().mean(dim=0)  # (3, 32, 32), taken off as in sec. 2
     deviation = images.float().std()
-    x, x_test = (((part.float() - mean) / deviation).to(args.device) for part in (images, test_images))
+    x, x_test = (
+        ((part.float() - mean) / deviation).to(args.device) for part in (images, test_images)
+    )
     y, y_test = labels.to(args.device), test_labels.to(args.device)
-    colours = colour_directions(x[:10000]) * deviation.to(x) / 255  # λ of colours from 0 to 1, in the unit of x
+    colours = (
+        colour_directions(x[:10000]) * deviation.to(x) / 255
+    )  # λ of colours from 0 to 1, in the unit of x
 
-    net = SmallAlexNet(args.width, dropping=False).to(args.device)  # in four epochs nothing is learnt by heart
+    net = SmallAlexNet(args.width, dropping=False).to(
+        args.device
+    )  # in four epochs nothing is learnt by heart
     train(net, x, y, colours, steps)
     right = accuracy(net, x_test, y_test, crops=10)
     arms = compare([x[:3000], y[:3000], x_test, y_test], colours, args.width // 2, few_steps)
@@ -346,7 +406,10 @@ def main(argv: list[str] | None = None) -> dict:
     near, queries = {}, min(1000, len(x_test))  # of how many test images neighbours are looked for
     seen = ten_crops(torch.cat([x_test[:queries], x[:10000]]))[0]
     with torch.no_grad():
-        spaces = {"features": torch.cat([net.features(part) for part in seen.split(500)]), "pixels": seen.flatten(1)}
+        spaces = {
+            "features": torch.cat([net.features(part) for part in seen.split(500)]),
+            "pixels": seen.flatten(1),
+        }
     for space, vectors in spaces.items():
         found = neighbours(vectors[:queries], vectors[queries:])
         same = 100 * (y[found] == y_test[:queries, None]).float().mean()
@@ -380,7 +443,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     headline = f"an AlexNet of {parameters(net):,} parameters, {right:.1f}% right on {dataset}"
     return {"data": dataset, "headline": headline, "claims": claims}
 

@@ -59,12 +59,18 @@ from tqdm import tqdm
 Layers = list[tuple[ndarray, ndarray]]  # weights (in, out) and biases (1, out) of each layer
 
 # Each family's people in the same order, so that the Italian tree is the English one with other names.
-ENGLISH = (
-    "Christopher Penelope Andrew Christine Margaret Arthur Victoria James Jennifer Charles Colin Charlotte".split()
+ENGLISH = "Christopher Penelope Andrew Christine Margaret Arthur Victoria James Jennifer Charles Colin Charlotte".split()
+ITALIAN = (
+    "Roberto Maria Pierro Francesca Gina Emilio Lucia Marco Angela Tomaso Alfonso Sophia".split()
 )
-ITALIAN = "Roberto Maria Pierro Francesca Gina Emilio Lucia Marco Angela Tomaso Alfonso Sophia".split()
 MEN = {0, 2, 5, 7, 9, 10}
-COUPLES = {(0, 1): [5, 6], (2, 3): [7, 8], (7, 6): [10, 11], (5, 4): [], (9, 8): []}  # husband and wife: children
+COUPLES = {
+    (0, 1): [5, 6],
+    (2, 3): [7, 8],
+    (7, 6): [10, 11],
+    (5, 4): [],
+    (9, 8): [],
+}  # husband and wife: children
 RELATIONS = "father mother husband wife son daughter uncle aunt brother sister nephew niece".split()
 TRAITS = {  # of the 24; -1: neither
     "nationality": np.repeat([0, 1], 12),
@@ -100,7 +106,9 @@ def relatives() -> dict[tuple[int, str], list[int]]:
     for person in range(12):
         mine = siblings.get(person, [])
         elders = [s for parent in parents.get(person, ()) for s in siblings.get(parent, [])]
-        youngsters = [k for s in mine + siblings.get(spouse.get(person), []) for k in children.get(s, [])]
+        youngsters = [
+            k for s in mine + siblings.get(spouse.get(person), []) for k in children.get(s, [])
+        ]
         groups = {
             ("father", "mother"): parents.get(person, ()),
             ("husband", "wife"): [spouse[person]] if person in spouse else [],
@@ -130,7 +138,10 @@ def family_trees() -> tuple[ndarray, ndarray]:
 
 def new_layers(rng: np.random.Generator, sizes: tuple[int, ...], start: float) -> Layers:
     """Weights and biases uniform in ±start, of a net with these numbers of units, input first."""
-    return [(rng.uniform(-start, start, (a, b)), rng.uniform(-start, start, (1, b))) for a, b in zip(sizes, sizes[1:])]
+    return [
+        (rng.uniform(-start, start, (a, b)), rng.uniform(-start, start, (1, b)))
+        for a, b in zip(sizes, sizes[1:])
+    ]
 
 
 def new_tree_net(rng: np.random.Generator, start: float) -> Layers:
@@ -167,7 +178,12 @@ def right(outputs: ndarray, targets: ndarray) -> ndarray:
 
 
 def train(
-    layers: Layers, inputs: ndarray, targets: ndarray, schedule: list, decay: float = 0.0, tolerance: float = 0.0
+    layers: Layers,
+    inputs: ndarray,
+    targets: ndarray,
+    schedule: list,
+    decay: float = 0.0,
+    tolerance: float = 0.0,
 ) -> tuple[Layers, ndarray]:
     """Gradient descent with momentum, one step a sweep over all cases (eq. 9), with ε and α from the schedule.
 
@@ -187,7 +203,10 @@ def train(
             (-epsilon * dw * (w != 0) + alpha * vw, -epsilon * db + alpha * vb)  # eq. 9
             for (w, _), (dw, db), (vw, vb) in zip(layers, gradients, steps)
         ]
-        layers = [((w + vw) * (1 - decay), (b + vb) * (1 - decay)) for (w, b), (vw, vb) in zip(layers, steps)]
+        layers = [
+            ((w + vw) * (1 - decay), (b + vb) * (1 - decay))
+            for (w, b), (vw, vb) in zip(layers, steps)
+        ]
     return layers, np.array(history)
 
 
@@ -205,7 +224,9 @@ def off_mirror(weights: ndarray) -> float:
     return np.abs(weights + weights[::-1]).max() / np.abs(weights).max()
 
 
-def trees(recipe: str, held_out: ndarray, sweeps: int, seed: int) -> tuple[Layers, ndarray, ndarray]:
+def trees(
+    recipe: str, held_out: ndarray, sweeps: int, seed: int
+) -> tuple[Layers, ndarray, ndarray]:
     """A net trained on all triples but four: its layers, triples right (sweeps,), and which of the four it infers."""
     start, epsilon, decay = RECIPES[recipe]
     layers = new_tree_net(np.random.default_rng(seed), start)
@@ -251,7 +272,9 @@ def draw_code(figure, codes: ndarray) -> None:
             row, column = divmod(person, 12)
             side = 0.95 * (abs(weight) / np.abs(codes).max()) ** 0.5
             corner = (column - side / 2, row - side / 2)
-            axis.add_patch(plt.Rectangle(corner, side, side, color="white" if weight > 0 else "black", lw=0))
+            axis.add_patch(
+                plt.Rectangle(corner, side, side, color="white" if weight > 0 else "black", lw=0)
+            )
         shares = {trait: explained(codes[:, unit], groups) for trait, groups in TRAITS.items()}
         trait = max(shares, key=shares.get)
         axis.set_title(f"unit {unit + 1} ({trait} {100 * shares[trait]:.0f}%)", fontsize=11)
@@ -260,11 +283,20 @@ def draw_code(figure, codes: ndarray) -> None:
         for edge in (3.5, 9.5):
             axis.axvline(edge, color="0.85", lw=1)
     for axis in grid[-1]:
-        axis.set_xticks(range(12), [f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN)], rotation=90, fontsize=8.5)
+        axis.set_xticks(
+            range(12), [f"{e}\n{i}" for e, i in zip(ENGLISH, ITALIAN)], rotation=90, fontsize=8.5
+        )
         axis.set_xlabel("grandparents | parents | children")
 
 
-def draw(strings: dict, weights: ndarray, triples: dict, answers: tuple[float, float], codes: ndarray, path: Path):
+def draw(
+    strings: dict,
+    weights: ndarray,
+    triples: dict,
+    answers: tuple[float, float],
+    codes: ndarray,
+    path: Path,
+):
     """strings, triples: name -> cases right (sweeps,); weights (6, 2) of the symmetry net; answers: percentages of
     held-out triples right, by the nets and by looking up; codes (24, 6)."""
     figure = plt.figure(figsize=(13, 9.2), layout="constrained")
@@ -283,15 +315,34 @@ def draw(strings: dict, weights: ndarray, triples: dict, answers: tuple[float, f
     for (name, history), colour in zip(strings.items(), ("C0", "0.4")):
         curves.plot(history, color=colour, label=name)
     curves.axhline(57, color="0.4", ls=":", label="bound for one unit: 57")
-    curves.set(title="Symmetry: strings told apart", xlabel="sweep", ylabel="of 64 strings right", ylim=(-1, 67))
+    curves.set(
+        title="Symmetry: strings told apart",
+        xlabel="sweep",
+        ylabel="of 64 strings right",
+        ylim=(-1, 67),
+    )
     curves.legend(loc="lower right", fontsize=9)
 
     for recipe, history in triples.items():
-        trees.plot(history, color=COLOURS[recipe], ls="--" if recipe.endswith("0.3") else "-", label=recipe)
+        trees.plot(
+            history, color=COLOURS[recipe], ls="--" if recipe.endswith("0.3") else "-", label=recipe
+        )
     end = len(triples["changed"])
-    trees.plot(1.04 * end, answers[0], "o", color=COLOURS["changed"], label="held out, inferred", clip_on=False)
+    trees.plot(
+        1.04 * end,
+        answers[0],
+        "o",
+        color=COLOURS["changed"],
+        label="held out, inferred",
+        clip_on=False,
+    )
     trees.plot(1.04 * end, answers[1], "s", color="0.4", label="held out, looked up", clip_on=False)
-    trees.set(title="Family trees: triples right", xlabel="sweep", ylabel="triples right (%)", ylim=(-3, 150))
+    trees.set(
+        title="Family trees: triples right",
+        xlabel="sweep",
+        ylabel="triples right (%)",
+        ylim=(-3, 150),
+    )
     trees.set(xlim=(0, 1.08 * end), yticks=range(0, 101, 20))
     trees.legend(loc="upper left", ncols=2, fontsize=9)
 
@@ -303,7 +354,9 @@ def draw(strings: dict, weights: ndarray, triples: dict, answers: tuple[float, f
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
@@ -326,11 +379,18 @@ def main(argv: list[str] | None = None) -> dict:
     weights, off = first[0], off_mirror(first[0])
     sizes = np.sort(np.abs(weights[:3]).mean(axis=1))
 
-    folds = np.random.default_rng(args.seed).permutation(104).reshape(26, 4)  # each triple is held out once
-    nets = [trees("changed", four, sweeps, args.seed) for four in tqdm(folds, desc="family trees", disable=None)]
+    folds = (
+        np.random.default_rng(args.seed).permutation(104).reshape(26, 4)
+    )  # each triple is held out once
+    nets = [
+        trees("changed", four, sweeps, args.seed)
+        for four in tqdm(folds, desc="family trees", disable=None)
+    ]
     (people, _), *_ = nets[0][0]
     triples = {recipe: trees(recipe, folds[0], sweeps, args.seed)[1] for recipe in RECIPES}
-    *printed, known = (np.median(history[-100:]) for history in triples.values())  # in the order of RECIPES
+    *printed, known = (
+        np.median(history[-100:]) for history in triples.values()
+    )  # in the order of RECIPES
     inferred = np.array([answers for _, _, answers in nets])  # (26, 4)
     looked_up = np.array([look_up(four) for four in folds])
     answers = 100 * inferred.mean(), 100 * looked_up.mean()
@@ -368,7 +428,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "all six-bit strings and two family trees",
         "headline": f"two hidden units sort {strings[-1]} of 64 strings, and {answers[0]:.0f}% of relations never seen "

@@ -92,7 +92,9 @@ def number_lists(size: int) -> list[tuple[list[str], list[str]]]:
     pairs = []
     for count in torch.randint(1, 7, (size,)).tolist():
         numbers = torch.randint(1000, (count,)) // 10 ** torch.randint(3, (count,))
-        pairs.append(tuple(" , ".join(words).split() for words in zip(*map(spell, numbers.tolist()))))
+        pairs.append(
+            tuple(" , ".join(words).split() for words in zip(*map(spell, numbers.tolist())))
+        )
     return pairs
 
 
@@ -101,8 +103,12 @@ def read_pairs(path: Path) -> list[tuple[list[str], list[str]]]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     missing = [k for k, line in enumerate(lines, 1) if "\t" not in line]
     if missing:
-        print(f"{path}: {len(missing)} of {len(lines)} lines have no tab and are left out, the first is {missing[0]}")
-    pairs = [tuple(map(WORD.findall, line.lower().split("\t")[:2])) for line in lines if "\t" in line]
+        print(
+            f"{path}: {len(missing)} of {len(lines)} lines have no tab and are left out, the first is {missing[0]}"
+        )
+    pairs = [
+        tuple(map(WORD.findall, line.lower().split("\t")[:2])) for line in lines if "\t" in line
+    ]
     return [pair for pair in pairs if all(pair)]
 
 
@@ -110,7 +116,9 @@ def split(pairs: list[tuple]) -> tuple[list[tuple], list[tuple]]:
     """Training pairs, and test pairs, each of these once. A hash of the source decides, so that none is in both."""
     share = [zlib.crc32(" ".join(source).encode()) % 20 for source, _ in pairs]
     test = {tuple(pair[0]): pair for pair, k in zip(pairs, share) if k == 0}
-    return [pair for pair, k in zip(pairs, share) if k > 1], list(test.values())  # k = 1: to choose settings on
+    return [pair for pair, k in zip(pairs, share) if k > 1], list(
+        test.values()
+    )  # k = 1: to choose settings on
 
 
 def batches(pairs: list[tuple], size: int) -> Iterator[list[tuple]]:
@@ -164,8 +172,15 @@ class Translator(nn.Module):
         self.fixed = fixed
         self.words = []  # of the source and of the target, with their numbers
         for sentences in zip(*pairs):
-            common = Counter(word for words in sentences for word in words).most_common(30_000)  # sec. 4.1
-            self.words.append({w: k for k, w in enumerate(["<pad>", "<begin>", "<end>", "<unknown>", *dict(common)])})
+            common = Counter(word for words in sentences for word in words).most_common(
+                30_000
+            )  # sec. 4.1
+            self.words.append(
+                {
+                    w: k
+                    for k, w in enumerate(["<pad>", "<begin>", "<end>", "<unknown>", *dict(common)])
+                }
+            )
         self.embed_source, self.embed_target = (nn.Embedding(len(words), m) for words in self.words)
         self.forward_gru, self.backward_gru = (nn.GRU(m, n, batch_first=True) for _ in range(2))
         self.start = nn.Linear(n, n)  # W_s
@@ -175,16 +190,28 @@ class Translator(nn.Module):
 
     def ids(self, sentences: list[list[str]], side: int) -> Tensor:
         """Numbers of the words and of <end>, (B, longest + 1); side 0 is the source, 1 the target."""
-        rows = [[self.words[side].get(word, UNKNOWN) for word in sentence] + [END] for sentence in sentences]
-        return pad_sequence(list(map(torch.tensor, rows)), batch_first=True).to(self.output.weight.device)  # PAD is 0
+        rows = [
+            [self.words[side].get(word, UNKNOWN) for word in sentence] + [END]
+            for sentence in sentences
+        ]
+        return pad_sequence(list(map(torch.tensor, rows)), batch_first=True).to(
+            self.output.weight.device
+        )  # PAD is 0
 
     def encode(self, source: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Words (B, S) to s_0 (B, n) and what attention needs: annotations, keys (once a sentence), real words."""
         mask, e = source != PAD, self.embed_source(source)
-        lengths, places = mask.sum(1, keepdim=True), torch.arange(source.shape[1], device=source.device)
-        turned = ((lengths - 1 - places) % source.shape[1])[:, :, None]  # each sentence from its last word to its first
+        lengths, places = (
+            mask.sum(1, keepdim=True),
+            torch.arange(source.shape[1], device=source.device),
+        )
+        turned = ((lengths - 1 - places) % source.shape[1])[
+            :, :, None
+        ]  # each sentence from its last word to its first
         forward, _ = self.forward_gru(e)
-        backward = self.backward_gru(e.take_along_dim(turned, dim=1))[0].take_along_dim(turned, dim=1)
+        backward = self.backward_gru(e.take_along_dim(turned, dim=1))[0].take_along_dim(
+            turned, dim=1
+        )
         h, first = torch.cat([forward, backward], dim=2), backward[:, 0]  # (B, S, 2n); ←h_1, (B, n)
         if self.fixed:
             last = forward.take_along_dim(lengths[:, :, None] - 1, dim=1)  # →h_S, (B, 1, n)
@@ -213,7 +240,10 @@ class Translator(nn.Module):
             c, _ = self.attention(s, *memory)
             s = self.unit(torch.cat([e, c], dim=1), s)
             words.append(self.output(torch.cat([e, s, c], dim=1)).argmax(dim=1))  # (B,)
-        names, rows = list(self.words[1]), torch.stack([*words[1:], torch.full_like(words[0], END)], dim=1).tolist()
+        names, rows = (
+            list(self.words[1]),
+            torch.stack([*words[1:], torch.full_like(words[0], END)], dim=1).tolist(),
+        )
         return [[names[k] for k in row[: row.index(END)]] for row in rows]
 
 
@@ -223,7 +253,9 @@ class Translator(nn.Module):
 def train(net: Translator, pairs: list[tuple], args: argparse.Namespace) -> None:
     """Adam at a rate that rises for a tenth of the steps, then falls to zero; gradients of norm 1 at most (B.2)."""
     optimizer, draws = torch.optim.Adam(net.parameters()), batches(pairs, args.batch)
-    for step in tqdm(range(args.steps), desc="fixed vector" if net.fixed else "attention", disable=None):
+    for step in tqdm(
+        range(args.steps), desc="fixed vector" if net.fixed else "attention", disable=None
+    ):
         done = (step + 1) / (args.steps + 1)
         optimizer.param_groups[0]["lr"] = RATE * min(10 * done, (1 - done) / 0.9)
         sources, targets = zip(*next(draws))
@@ -243,7 +275,9 @@ def train(net: Translator, pairs: list[tuple], args: argparse.Namespace) -> None
 def alignments(net: Translator, sources: list[list[str]], targets: list[list[str]]) -> list[Tensor]:
     """alpha of each pair, both sentences with <end>: (target words + 1, source words + 1)."""
     _, alphas = net(net.ids(sources, 0), net.ids(targets, 1))
-    return [alpha[: len(t) + 1, : len(s) + 1].cpu() for alpha, s, t in zip(alphas, sources, targets)]
+    return [
+        alpha[: len(t) + 1, : len(s) + 1].cpu() for alpha, s, t in zip(alphas, sources, targets)
+    ]
 
 
 def follow(weights: list[Tensor], pairs: list[tuple]) -> tuple[float, float]:
@@ -253,7 +287,11 @@ def follow(weights: list[Tensor], pairs: list[tuple]) -> tuple[float, float]:
     for alpha, (english, german) in zip(weights, pairs):
         places = {word: [j for j, other in enumerate(english) if other == word] for word in english}
         looked = alpha.argmax(dim=1).tolist()
-        right += [looked[i] == places[translations[w]].pop(0) for i, w in enumerate(german) if w in translations]
+        right += [
+            looked[i] == places[translations[w]].pop(0)
+            for i, w in enumerate(german)
+            if w in translations
+        ]
         crossed += [looked[i - 1] > looked[i + 1] for i, word in enumerate(german) if word == "und"]
     return 100 * sum(right) / len(right), 100 * sum(crossed) / len(crossed)
 
@@ -263,7 +301,9 @@ def follow(weights: list[Tensor], pairs: list[tuple]) -> tuple[float, float]:
 
 def draw_alignment(axis: plt.Axes, alpha: Tensor, source: list[str], target: list[str]) -> None:
     axis.imshow(alpha.numpy(), cmap="gray", vmin=0, vmax=1, aspect="auto")
-    axis.set_xticks(range(len(source) + 1), [*source, "<end>"], rotation=60, ha="left", rotation_mode="anchor")
+    axis.set_xticks(
+        range(len(source) + 1), [*source, "<end>"], rotation=60, ha="left", rotation_mode="anchor"
+    )
     axis.set_yticks(range(len(target) + 1), [*target, "<end>"])
     axis.set_xlabel("attention's weights, from 0, black, to 1, white")
     axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -271,7 +311,9 @@ def draw_alignment(axis: plt.Axes, alpha: Tensor, source: list[str], target: lis
 
 def draw(fifths: dict, example: tuple, answers: dict[str, list[str]], path: Path) -> None:
     """fifths: words, and each arm's exact translations (%); example: alpha, source, target; answers: to one list."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 7.2), layout="constrained", width_ratios=[1.3, 1])
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(12, 7.2), layout="constrained", width_ratios=[1.3, 1]
+    )
     draw_alignment(left, *example)
     for arm, colour in COLOURS.items():
         right.plot(fifths["words"], fifths[arm], "o-", color=colour, label=arm)
@@ -287,8 +329,12 @@ def draw(fifths: dict, example: tuple, answers: dict[str, list[str]], path: Path
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, help="your own text: a sentence, a tab, its translation on each line")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=Path, help="your own text: a sentence, a tab, its translation on each line"
+    )
     parser.add_argument("--translate", help="train with attention, then translate this sentence")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -315,7 +361,9 @@ def main(argv: list[str] | None = None) -> dict:
     pairs = number_lists(size) if args.pairs is None else args.pairs
     learnt, test = split(pairs)
     if not (learnt and test):
-        sys.exit(f"bahdanau_attention.py: error: --pairs: {len(pairs)} pairs are too few to hold some out")
+        sys.exit(
+            f"bahdanau_attention.py: error: --pairs: {len(pairs)} pairs are too few to hold some out"
+        )
     if args.pairs is not None or args.translate:
         return own_text(learnt, test, args)
 
@@ -324,15 +372,23 @@ def main(argv: list[str] | None = None) -> dict:
     nets, scores = {}, {"words": torch.tensor([float(len(source)) for source in sources])}
     for arm in COLOURS:
         torch.manual_seed(args.seed)  # the same start and the same batches for both
-        nets[arm] = net = Translator(learnt, args.embedding, args.hidden, arm == "fixed vector").to(args.device)
+        nets[arm] = net = Translator(learnt, args.embedding, args.hidden, arm == "fixed vector").to(
+            args.device
+        )
         train(net, learnt, args)
-        scores[arm] = torch.tensor([100.0 * (a == b) for a, b in zip(net.translate(sources), targets)])
-    fifths = {name: [part.mean().item() for part in values.chunk(5)] for name, values in scores.items()}
+        scores[arm] = torch.tensor(
+            [100.0 * (a == b) for a, b in zip(net.translate(sources), targets)]
+        )
+    fifths = {
+        name: [part.mean().item() for part in values.chunk(5)] for name, values in scores.items()
+    }
     weights = alignments(nets["attention"], sources, targets)
     followed, crossed = follow(weights, test)
     shown = max(range(len(test)), key=lambda k: (len(sources[k]) <= 17, targets[k].count("und")))
     source, target = test[-len(test) // 5]  # the shortest list of the longest fifth
-    answers = {"English": source, "German": target} | {arm: net.translate([source])[0] for arm, net in nets.items()}
+    answers = {"English": source, "German": target} | {
+        arm: net.translate([source])[0] for arm, net in nets.items()
+    }
     draw(fifths, (weights[shown], *test[shown]), answers, args.out / "bahdanau_attention.png")
 
     overall, overall_fixed = (scores[arm].mean().item() for arm in nets)
@@ -361,7 +417,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "lists of numbers in English and German, made by the script",
         "headline": f"lists of numbers from English into German, {overall:.1f}% of unseen ones without a mistake",
@@ -374,9 +432,15 @@ def own_text(learnt: list[tuple], test: list[tuple], args: argparse.Namespace) -
     net = Translator(learnt, args.embedding, args.hidden).to(args.device)
     for word in WORD.findall((args.translate or "").lower()):
         if word not in net.words[0]:
-            sys.exit(f'bahdanau_attention.py: error: --translate: "{word}" is no word of the training text')
+            sys.exit(
+                f'bahdanau_attention.py: error: --translate: "{word}" is no word of the training text'
+            )
     train(net, learnt, args)
-    sources = [WORD.findall(args.translate.lower())] if args.translate else [source for source, _ in test[:5]]
+    sources = (
+        [WORD.findall(args.translate.lower())]
+        if args.translate
+        else [source for source, _ in test[:5]]
+    )
     targets = net.translate(sources)
     for source, target in zip(sources, targets):
         print(" ".join(source), "\n   ", " ".join(target))

@@ -83,7 +83,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -99,7 +101,9 @@ class Normalize(torch.autograd.Function):
     """Algorithm 1 and its gradient. x (m, C), gamma (C,), beta (C,) to y (m, C), mean (C,) and var (C,)."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx, x: Tensor, gamma: Tensor, beta: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         mean = x.mean(0)  # (C,)
         centred = x - mean  # (m, C)
         var = (centred**2).mean(0)  # (C,), the biased one
@@ -117,7 +121,9 @@ class Normalize(torch.autograd.Function):
         m = len(x_hat)
         grad_x_hat = grad_y * gamma  # (m, C)
         grad_var = (grad_x_hat * centred).sum(0) * -0.5 * deviation**-3  # (C,)
-        grad_mean = -grad_x_hat.sum(0) / deviation  # (C,); the paper's second term, ∂l/∂σ² · Σ −2(x − μ)/m, is 0
+        grad_mean = (
+            -grad_x_hat.sum(0) / deviation
+        )  # (C,); the paper's second term, ∂l/∂σ² · Σ −2(x − μ)/m, is 0
         grad_x = grad_x_hat / deviation + grad_var * 2 * centred / m + grad_mean / m  # (m, C)
         grad_gamma = (grad_y * x_hat).sum(0)  # (C,)
         grad_beta = grad_y.sum(0)  # (C,)
@@ -140,13 +146,20 @@ class BatchNorm(nn.Module):
         if self.training:
             m = len(rows)
             if m < 2:
-                raise ValueError("batch normalization needs two values a unit to train on: one has no variance")
+                raise ValueError(
+                    "batch normalization needs two values a unit to train on: one has no variance"
+                )
             y, mean, var = Normalize.apply(rows, self.gamma, self.beta, self.eps)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * m / (m - 1), self.momentum)  # unbiased: Algorithm 2, line 10
+                self.running_var.lerp_(
+                    var * m / (m - 1), self.momentum
+                )  # unbiased: Algorithm 2, line 10
         else:  # a fixed straight line: Algorithm 2, line 11
-            y = self.gamma * (rows - self.running_mean) / (self.running_var + self.eps).sqrt() + self.beta
+            y = (
+                self.gamma * (rows - self.running_mean) / (self.running_var + self.eps).sqrt()
+                + self.beta
+            )
         return y.view(last.shape).movedim(-1, 1)  # like x
 
 
@@ -160,12 +173,18 @@ class RandomShift(nn.Module):
         return (0.5 + stretch) * x + 2 * shift - 1
 
 
-def network(kind: str, nonlinearity: type[nn.Module], depth: int = 8, width: int = 100) -> nn.Sequential:
+def network(
+    kind: str, nonlinearity: type[nn.Module], depth: int = 8, width: int = 100
+) -> nn.Sequential:
     """A "plain", "normalized" or "shifted" net, (B, 784) to logits (B, 10); Glorot's start, or He's with ReLUs."""
     layers, inputs = [], 784
     for _ in range(depth):
-        linear = nn.Linear(inputs, width)  # with BN its bias has no say: the mean takes it away (sec. 3.2)
-        (nn.init.kaiming_normal_ if nonlinearity is nn.ReLU else nn.init.xavier_normal_)(linear.weight)
+        linear = nn.Linear(
+            inputs, width
+        )  # with BN its bias has no say: the mean takes it away (sec. 3.2)
+        (nn.init.kaiming_normal_ if nonlinearity is nn.ReLU else nn.init.xavier_normal_)(
+            linear.weight
+        )
         nn.init.zeros_(linear.bias)
         layers.append(linear)
         if kind != "plain":
@@ -180,12 +199,16 @@ def network(kind: str, nonlinearity: type[nn.Module], depth: int = 8, width: int
 # %% Training
 
 
-def train(model: nn.Module, data: list[Tensor], rate: float, momentum: float, moments: list[int]) -> list[float]:
+def train(
+    model: nn.Module, data: list[Tensor], rate: float, momentum: float, moments: list[int]
+) -> list[float]:
     """SGD on batches of 64 up to the last of the moments, at a falling rate; validation accuracy (%) at each."""
     x, y, x_valid, y_valid = data[:4]
     optimizer, seen = torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum), []
     for step in range(1, moments[-1] + 1):
-        optimizer.param_groups[0]["lr"] = rate * (1 - step / (moments[-1] + 1))  # falls linearly, to nearly 0
+        optimizer.param_groups[0]["lr"] = rate * (
+            1 - step / (moments[-1] + 1)
+        )  # falls linearly, to nearly 0
         batch = torch.randint(len(x), (64,), device=x.device)
         model.train()
         loss = F.cross_entropy(model(x[batch]), y[batch])
@@ -213,7 +236,10 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def company(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Which images are read right, (2, N): in batches of 50 as they come, and in batches of 50 of one kind of digit."""
-    model, kinds = copy.deepcopy(model), y.argsort(stable=True)  # in training mode its running averages will change
+    model, kinds = (
+        copy.deepcopy(model),
+        y.argsort(stable=True),
+    )  # in training mode its running averages will change
     right = {}
     for statistics in ("running averages", "the batch's own"):
         model.train(statistics == "the batch's own")
@@ -227,11 +253,16 @@ def company(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 # %% Figure
 
 
-def draw(curves: dict, sweep: dict, right: dict, answers: tuple[Tensor, Tensor], path: Path) -> None:
+def draw(
+    curves: dict, sweep: dict, right: dict, answers: tuple[Tensor, Tensor], path: Path
+) -> None:
     """curves: (kind, rate) -> [(step, accuracy)]; sweep: kind -> accuracies; right: see company(); answers: images
     (N, 784) and the classes (N,) that the net reads."""
     figure, axes = plt.subplot_mosaic(
-        [["steps", "rates", "company"], ["digits"] * 3], figsize=(13.5, 6), layout="constrained", height_ratios=[3, 1]
+        [["steps", "rates", "company"], ["digits"] * 3],
+        figsize=(13.5, 6),
+        layout="constrained",
+        height_ratios=[3, 1],
     )
     labels = {
         "normalized": "with BN",
@@ -242,22 +273,36 @@ def draw(curves: dict, sweep: dict, right: dict, answers: tuple[Tensor, Tensor],
         label = labels.pop(kind, None)
         axes["steps"].plot(*zip(*curve), color=COLOURS[kind], label=label)
     axes["steps"].set(
-        title="Sigmoid nets", xlabel="step", ylabel="validation accuracy (%)", xscale="log", ylim=(0, 100)
+        title="Sigmoid nets",
+        xlabel="step",
+        ylabel="validation accuracy (%)",
+        xscale="log",
+        ylim=(0, 100),
     )
     axes["steps"].legend(loc="center right", fontsize=9)
 
     for kind, accuracies in sweep.items():
-        axes["rates"].semilogx(RELU_RATES[: len(accuracies)], accuracies, "o-", color=COLOURS[kind], label=kind)
-    axes["rates"].set(title="ReLU nets", xlabel="learning rate", ylabel="validation accuracy (%)", ylim=(0, 100))
+        axes["rates"].semilogx(
+            RELU_RATES[: len(accuracies)], accuracies, "o-", color=COLOURS[kind], label=kind
+        )
+    axes["rates"].set(
+        title="ReLU nets", xlabel="learning rate", ylabel="validation accuracy (%)", ylim=(0, 100)
+    )
     axes["rates"].legend(["plain", "with BN"], loc="upper left", fontsize=9)
 
     for k, rows in enumerate(right.values()):
         heights = 100 * rows.float().mean(dim=1).cpu()
-        bars = axes["company"].bar([k - 0.2, k + 0.2], heights, 0.38, color=[COLOURS["normalized"], "C9"])
+        bars = axes["company"].bar(
+            [k - 0.2, k + 0.2], heights, 0.38, color=[COLOURS["normalized"], "C9"]
+        )
         axes["company"].bar_label(bars, fmt="%.1f")
-    axes["company"].set(title="The net at work, batches of 50", ylabel="test accuracy (%)", ylim=(0, 119))
+    axes["company"].set(
+        title="The net at work, batches of 50", ylabel="test accuracy (%)", ylim=(0, 119)
+    )
     axes["company"].set_xticks([0, 1], [f"normalized by\n{statistics}" for statistics in right])
-    axes["company"].legend(bars, ["digits mixed", "one kind of digit a batch"], loc="upper right", ncols=2, fontsize=9)
+    axes["company"].legend(
+        bars, ["digits mixed", "one kind of digit a batch"], loc="upper right", ncols=2, fontsize=9
+    )
 
     images, classes = answers
     axes["digits"].imshow(torch.cat(list(images.view(-1, 28, 28)), dim=1), cmap="gray_r")
@@ -271,7 +316,9 @@ def draw(curves: dict, sweep: dict, right: dict, answers: tuple[Tensor, Tensor],
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -293,14 +340,22 @@ def main(argv: list[str] | None = None) -> dict:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)  # layers of 100 units are faster on one thread than on two
     dataset, x, y, x_test, y_test = load_mnist(args.data)
-    x, y, x_test, y_test = (tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test))
+    x, y, x_test, y_test = (
+        tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test)
+    )
     held_out = len(x) // 12  # validation images, 5,000 of MNIST
     data = [x[:-held_out], y[:-held_out], x[-held_out:], y[-held_out:]]
     steps, relu_steps, tried = (20, 5, 2) if args.smoke else (args.steps, 200, None)
     moments = sorted({max(1, round(steps ** (k / 30))) for k in range(31)} | {max(1, steps // 10)})
 
-    arms = [("normalized", RATE), ("shifted", RATE), *(("plain", rate) for rate in PLAIN_RATES[:tried])]
-    models = {(kind, rate): network(kind, nn.Sigmoid, args.depth).to(args.device) for kind, rate in arms}
+    arms = [
+        ("normalized", RATE),
+        ("shifted", RATE),
+        *(("plain", rate) for rate in PLAIN_RATES[:tried]),
+    ]
+    models = {
+        (kind, rate): network(kind, nn.Sigmoid, args.depth).to(args.device) for kind, rate in arms
+    }
     curves = {
         (kind, rate): list(zip(moments, train(models[kind, rate], data, rate, 0.9, moments)))
         for kind, rate in tqdm(arms, desc="sigmoid nets", disable=None)
@@ -309,20 +364,32 @@ def main(argv: list[str] | None = None) -> dict:
     sweep = {}  # the rates of sec. 3.3
     for kind in ("plain", "normalized"):
         sweep[kind] = [
-            train(network(kind, nn.ReLU, args.depth).to(args.device), data, rate, 0.0, [relu_steps])[-1]
+            train(
+                network(kind, nn.ReLU, args.depth).to(args.device), data, rate, 0.0, [relu_steps]
+            )[-1]
             for rate in tqdm(RELU_RATES[:tried], desc=f"ReLU nets, {kind}", disable=None)
         ]
     right = company(at_work, x_test, y_test)
     shown = x_test[:20]
-    draw(curves, sweep, right, (shown.cpu(), predict(at_work, shown).cpu()), args.out / "batch_norm.png")
+    draw(
+        curves,
+        sweep,
+        right,
+        (shown.cpu(), predict(at_work, shown).cpu()),
+        args.out / "batch_norm.png",
+    )
 
     test = accuracy(at_work, x_test, y_test)
     early = dict(curves["normalized", RATE])[max(1, steps // 10)]
     late = {kind: curves[kind, RATE][-1][1] for kind in ("normalized", "shifted")}
-    plain = max(right_ for (kind, _), curve in curves.items() if kind == "plain" for _, right_ in curve)
+    plain = max(
+        right_ for (kind, _), curve in curves.items() if kind == "plain" for _, right_ in curve
+    )
     best = max(range(len(sweep["plain"])), key=sweep["plain"].__getitem__)
     high = min(best + 2, len(sweep["plain"]) - 1)  # two half decades further
-    (mixed, alike), (mixed_own, alike_own) = (rows.float().mean(dim=1).mul(100).tolist() for rows in right.values())
+    (mixed, alike), (mixed_own, alike_own) = (
+        rows.float().mean(dim=1).mul(100).tolist() for rows in right.values()
+    )
     changed = (right["running averages"][0] != right["running averages"][1]).sum().item()
     soon = max(1, steps // 10)
     claims = [
@@ -338,7 +405,8 @@ def main(argv: list[str] | None = None) -> dict:
             "paper": "much higher rates, no ill effects (sec. 3.3); 30 times the rate (BN-x30, sec. 4.2.1)",
             "here": f"plain {sweep['plain'][best]:.1f}% at {RELU_RATES[best]:g} and {sweep['plain'][high]:.1f}% at "
             f"{RELU_RATES[high]:g}, normalized {sweep['normalized'][high]:.1f}% there",
-            "holds": sweep["plain"][high] < 20 and sweep["normalized"][high] >= sweep["plain"][best],
+            "holds": sweep["plain"][high] < 20
+            and sweep["normalized"][high] >= sweep["plain"][best],
         },
         {
             "claim": "with running averages an answer doesn't depend on its batch, with the batch's statistics it does",
@@ -357,7 +425,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"{test:.1f}% of test digits read by {args.depth} sigmoid layers; without BN {plain:.0f}% at most",

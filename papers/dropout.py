@@ -80,7 +80,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -108,9 +110,13 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            mask = torch.rand_like(x) < self.keep  # r ~ Bernoulli(p), one for each unit of each example
+            mask = (
+                torch.rand_like(x) < self.keep
+            )  # r ~ Bernoulli(p), one for each unit of each example
             return mask * x
-        return self.keep * x  # scaling what the weights are applied to is scaling the weights: W (p x) = (p W) x
+        return (
+            self.keep * x
+        )  # scaling what the weights are applied to is scaling the weights: W (p x) = (p W) x
 
 
 def classifier(width: int, input_keep: float, hidden_keep: float) -> nn.Sequential:
@@ -124,7 +130,9 @@ def classifier(width: int, input_keep: float, hidden_keep: float) -> nn.Sequenti
 
 def autoencoder(width: int, hidden_keep: float) -> nn.Sequential:
     """Images (B, 784) to images (B, 784). What it starts with is still seen at its end, so it starts with little."""
-    model = nn.Sequential(nn.Linear(784, width), nn.ReLU(), Dropout(hidden_keep), nn.Linear(width, 784))
+    model = nn.Sequential(
+        nn.Linear(784, width), nn.ReLU(), Dropout(hidden_keep), nn.Linear(width, 784)
+    )
     with torch.no_grad():
         for weights in model.parameters():
             weights *= 0.1
@@ -139,13 +147,17 @@ def marginal_loss(x: Tensor, y: Tensor, w: Tensor, keep: float) -> Tensor:
 
 def ridge(x: Tensor, y: Tensor, keep: float) -> Tensor:
     """The w (d,) at which that loss is least."""
-    return torch.linalg.solve(keep * x.T @ x + (1 - keep) * torch.diag(x.square().sum(dim=0)), x.T @ y)
+    return torch.linalg.solve(
+        keep * x.T @ x + (1 - keep) * torch.diag(x.square().sum(dim=0)), x.T @ y
+    )
 
 
 # %% Training
 
 
-def train(model: nn.Module, x: Tensor, targets: Tensor, rates: Tensor, test: tuple = ()) -> list[tuple[int, float]]:
+def train(
+    model: nn.Module, x: Tensor, targets: Tensor, rates: Tensor, test: tuple = ()
+) -> list[tuple[int, float]]:
     """Adam on batches of 128, one step for each learning rate: cross-entropy for labels, squared error for images.
 
     Returns the error (%) on the test images and labels, if there are any, at twenty steps: [(step, error), ...].
@@ -177,7 +189,9 @@ def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
-def average_of_thinned_nets(model: nn.Module, x: Tensor, y: Tensor, counts: list[int]) -> dict[int, float]:
+def average_of_thinned_nets(
+    model: nn.Module, x: Tensor, y: Tensor, counts: list[int]
+) -> dict[int, float]:
     """Error (%) of the mean of k thinned nets' probabilities, drawn anew for each image, for each k in counts."""
     model.train()  # this is what drops units
     total, errors = torch.zeros(len(x), 10, device=x.device), {}
@@ -217,7 +231,9 @@ def linear_regression(keep: float) -> tuple[float, float]:
     """
     x, y = torch.randn(3, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
     w = ridge(x, y, keep).requires_grad_()
-    masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 12).view(-1, 3, 4)  # (4096, 3, 4)
+    masks = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 12).view(
+        -1, 3, 4
+    )  # (4096, 3, 4)
     chances = (keep * masks + (1 - keep) * (1 - masks)).prod(dim=2).prod(dim=1)  # (4096,)
     mean = (chances * (y - (masks * x) @ w).square().sum(dim=1)).sum()
     slope = torch.autograd.grad(mean, w)[0].abs().max()
@@ -236,24 +252,44 @@ def tiles(weights: Tensor, seen: Tensor) -> Tensor:
     return w.view(8, 8, 29, 29).transpose(1, 2).reshape(232, 232)[:-1, :-1]
 
 
-def draw(noisy: dict, thinned: dict[int, float], whole: float, features: dict, correlations: dict, path: Path) -> None:
+def draw(
+    noisy: dict,
+    thinned: dict[int, float],
+    whole: float,
+    features: dict,
+    correlations: dict,
+    path: Path,
+) -> None:
     """noisy: net -> [(step, error)]; features: net -> picture."""
-    figure, axes = plt.subplots(1, 4, figsize=(17, 4.5), layout="constrained", width_ratios=[1.15, 1.15, 1, 1])
+    figure, axes = plt.subplots(
+        1, 4, figsize=(17, 4.5), layout="constrained", width_ratios=[1.15, 1.15, 1, 1]
+    )
     learning, averaging, *strokes = axes
     for name, curve in noisy.items():
         learning.plot(*zip(*curve), "o-", ms=3, color=COLOURS[name], label=name)
-    learning.set(title="Trained on 5,000 labels, 40% of them wrong", xlabel="step", ylabel="test error (%)")
+    learning.set(
+        title="Trained on 5,000 labels, 40% of them wrong", xlabel="step", ylabel="test error (%)"
+    )
     learning.set_ylim(0, 1.25 * max(value for curve in noisy.values() for _, value in curve))
     learning.legend(loc="upper left")
-    averaging.semilogx(list(thinned), list(thinned.values()), "o-", color="C2", label="average of k thinned nets")
+    averaging.semilogx(
+        list(thinned), list(thinned.values()), "o-", color="C2", label="average of k thinned nets"
+    )
     averaging.axhline(whole, color=COLOURS["dropout"], label="one pass, weights scaled")
-    averaging.set(title="The net at work", xlabel="k", ylabel="test error (%)", ylim=(0, 1.1 * max(thinned.values())))
+    averaging.set(
+        title="The net at work",
+        xlabel="k",
+        ylabel="test error (%)",
+        ylim=(0, 1.1 * max(thinned.values())),
+    )
     averaging.set_xticks(list(thinned), [str(k) for k in thinned])
     averaging.minorticks_off()
     averaging.legend(loc="lower right")
     for axis, (name, picture) in zip(strokes, features.items()):
         axis.imshow(picture, cmap="gray", vmin=-1, vmax=1)
-        axis.set(title=f"Features, {name}: correlation {correlations[name]:.2f}", xticks=[], yticks=[])
+        axis.set(
+            title=f"Features, {name}: correlation {correlations[name]:.2f}", xticks=[], yticks=[]
+        )
     figure.savefig(path, dpi=100)
 
 
@@ -261,7 +297,9 @@ def draw(noisy: dict, thinned: dict[int, float], whole: float, features: dict, c
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -282,7 +320,9 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
     dataset, x, y, x_test, y_test = load_mnist(args.data)
-    x, y, x_test, y_test = (tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test))
+    x, y, x_test, y_test = (
+        tensor.to(args.device) for tensor in (x.flatten(1), y, x_test.flatten(1), y_test)
+    )
     steps, noisy_steps, coder_steps, counts = args.steps, 1500, 1000, AVERAGED
     if args.smoke:
         steps, noisy_steps, coder_steps, counts = 5, 5, 5, AVERAGED[:3]
@@ -297,7 +337,9 @@ def main(argv: list[str] | None = None) -> dict:
     keeps = {"standard": (1.0, 1.0), "dropout": (INPUT_KEEP, HIDDEN_KEEP)}
     for name, probabilities in keeps.items():
         student = classifier(256, *probabilities).to(args.device)
-        noisy[name] = train(student, x[:5000], spoilt, torch.full((noisy_steps,), 1e-3), (x_test, y_test))
+        noisy[name] = train(
+            student, x[:5000], spoilt, torch.full((noisy_steps,), 1e-3), (x_test, y_test)
+        )
         by_heart[name] = error(student, x[:5000], spoilt)
 
     features, correlations = {}, {}
@@ -305,7 +347,10 @@ def main(argv: list[str] | None = None) -> dict:
         coder = autoencoder(256, hidden_keep).to(args.device)
         train(coder, x, x, torch.full((coder_steps,), 1e-3))
         weights, seen = living_features(coder, x[:5000])
-        features[name], correlations[name] = tiles(weights, seen).cpu(), neighbour_correlation(weights, seen)
+        features[name], correlations[name] = (
+            tiles(weights, seen).cpu(),
+            neighbour_correlation(weights, seen),
+        )
 
     gap, slope = map(max, zip(*(linear_regression(keep) for keep in (0.2, 0.5, 0.8))))
     draw(noisy, thinned, whole, features, correlations, args.out / "dropout.png")
@@ -318,7 +363,9 @@ def main(argv: list[str] | None = None) -> dict:
             "paper": "1.25% with two such layers (Table 2); scaling is as good as averaging 50 (Fig. 11)",
             "here": f"{whole:.2f}% in one pass with scaled weights, {thinned[many]:.2f}% by {many} thinned nets, "
             f"{thinned[1]:.2f}% by one",
-            "holds": whole <= 1.8 and abs(whole - thinned[many]) <= 0.2 and thinned[1] >= 1.5 * whole,
+            "holds": whole <= 1.8
+            and abs(whole - thinned[many]) <= 0.2
+            and thinned[1] >= 1.5 * whole,
         },
         {
             "claim": "of 5,000 labels, 40% of them wrong, the standard net learns all, and errs twice as often or more",
@@ -344,7 +391,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"a net with dropout misreads {whole:.2f}% of unseen digits; with 40% of 5,000 labels wrong it "

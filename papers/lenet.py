@@ -54,7 +54,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-LEARNING_RATE = 0.01  # tried on the last 10,000 training images: 0.003 and, with the rival, 0.03 were worse
+LEARNING_RATE = (
+    0.01  # tried on the last 10,000 training images: 0.003 and, with the rival, 0.03 were worse
+)
 TABLE_I = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"  # maps of S2, for each of C3
 DIGITS = """
 .XXXXX. ...X... .XXXXX. .XXXXX. .....X. XXXXXXX ..XXXX. XXXXXXX .XXXXX. .XXXXX.
@@ -94,7 +96,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -107,7 +111,9 @@ def warp(images: Tensor, degrees: Tensor, shift: Tensor) -> Tensor:
     """Images (B, 1, H, H), each turned clockwise by its own angle, (B,), then shifted by (x, y) in pixels, (B, 2)."""
     cos, sin = degrees.deg2rad().cos(), degrees.deg2rad().sin()
     inverse = torch.stack([cos, sin, -sin, cos], dim=1).view(-1, 2, 2)
-    offset = -(inverse @ shift[:, :, None]) * (2 / images.shape[-1])  # affine_grid's unit is half an image
+    offset = -(inverse @ shift[:, :, None]) * (
+        2 / images.shape[-1]
+    )  # affine_grid's unit is half an image
     grid = F.affine_grid(torch.cat([inverse, offset], 2), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False)
 
@@ -157,7 +163,9 @@ class TableConvolution(nn.Module):
     def __init__(self):
         super().__init__()
         rows = [[int(source) for source in row] for row in TABLE_I.split()]
-        pairs = torch.tensor([(target, source) for target, row in enumerate(rows) for source in row]).T
+        pairs = torch.tensor(
+            [(target, source) for target, row in enumerate(rows) for source in row]
+        ).T
         self.register_buffer("pairs", pairs)  # (2, 60)
         self.weight, self.bias = nn.Parameter(torch.empty(60, 5, 5)), nn.Parameter(torch.empty(16))
 
@@ -178,12 +186,18 @@ class LeNet5(nn.Module):
         self.S4 = start(Subsampling(16), 4)
         self.C5 = start(nn.Sequential(nn.Conv2d(16, 120, 5), nn.Flatten()), 400)
         self.F6 = start(nn.Linear(120, 84), 120)
-        rows = [line.split() for line in DIGITS.split("\n") if line]  # 12 rows of ten times 7 pixels
-        ink = torch.tensor([[pixel == "X" for row in rows for pixel in row[digit]] for digit in range(10)])
+        rows = [
+            line.split() for line in DIGITS.split("\n") if line
+        ]  # 12 rows of ten times 7 pixels
+        ink = torch.tensor(
+            [[pixel == "X" for row in rows for pixel in row[digit]] for digit in range(10)]
+        )
         self.register_buffer("bitmaps", 2.0 * ink - 1)  # (10, 84), fixed
 
     def layers(self, x: Tensor) -> list[Tensor]:
-        c1 = squash(self.C1(1.275 * x - 0.1))  # (B, 6, 28, 28), from a background of −0.1 and ink of 1.175
+        c1 = squash(
+            self.C1(1.275 * x - 0.1)
+        )  # (B, 6, 28, 28), from a background of −0.1 and ink of 1.175
         s2 = squash(self.S2(c1))  # (B, 6, 14, 14)
         c3 = squash(self.C3(s2))  # (B, 16, 10, 10)
         s4 = squash(self.S4(c3))  # (B, 16, 5, 5)
@@ -201,7 +215,10 @@ class HiddenUnits(nn.Module):
     def __init__(self, width: int = 300):
         super().__init__()
         self.rubbish = math.inf  # no rubbish class: eq. 9 is then cross-entropy
-        self.hidden, self.output = start(nn.Linear(784, width), 784), start(nn.Linear(width, 10), width)
+        self.hidden, self.output = (
+            start(nn.Linear(784, width), 784),
+            start(nn.Linear(width, 10), width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         middle = x[:, :, 2:-2, 2:-2].flatten(1)  # (B, 784)
@@ -232,7 +249,9 @@ def train(model: nn.Module, x: Tensor, y: Tensor, steps: int, augment) -> None:
 
 @torch.no_grad()
 def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    answers = torch.cat([model(some).argmin(dim=1) for some in x.split(500)])  # the smallest penalty
+    answers = torch.cat(
+        [model(some).argmin(dim=1) for some in x.split(500)]
+    )  # the smallest penalty
     return 100 * (answers != y).float().mean().item()  # in percent
 
 
@@ -250,15 +269,25 @@ def count() -> list[tuple[int, int]]:
         for weight in layer.parameters():
             weight.fill_(1)
         sums = layer(x)
-        counted.append((sum(weight.numel() for weight in layer.parameters()), round(sums.sum().item())))
+        counted.append(
+            (sum(weight.numel() for weight in layer.parameters()), round(sums.sum().item()))
+        )
         x = torch.ones_like(sums)
     return [*counted, (0, model.bitmaps.numel())]
 
 
 def measure(nets: dict[str, nn.Module], x: Tensor, y: Tensor) -> dict[tuple, float]:
     """Errors in percent, by net, kind of distortion and level. The nets read the same distorted images."""
-    images = {(kind, level): distort(x, **{kind: level}) for kind, levels in LEVELS.items() for level in levels}
-    return {(name, *key): error(net, some, y) for name, net in nets.items() for key, some in images.items()}
+    images = {
+        (kind, level): distort(x, **{kind: level})
+        for kind, levels in LEVELS.items()
+        for level in levels
+    }
+    return {
+        (name, *key): error(net, some, y)
+        for name, net in nets.items()
+        for key, some in images.items()
+    }
 
 
 # %% Figure
@@ -266,7 +295,9 @@ def measure(nets: dict[str, nn.Module], x: Tensor, y: Tensor) -> dict[tuple, flo
 
 def tile(maps: Tensor, columns: int) -> Tensor:
     """Maps (n, h, w) side by side in rows, with a pixel between."""
-    maps = F.pad(maps, [0, 1, 0, 1], value=float("nan")).unflatten(0, (-1, columns))  # (rows, columns, h, w)
+    maps = F.pad(maps, [0, 1, 0, 1], value=float("nan")).unflatten(
+        0, (-1, columns)
+    )  # (rows, columns, h, w)
     return maps.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
@@ -275,22 +306,59 @@ def draw_layers(figure, model: LeNet5, image: Tensor) -> None:
     """What every layer makes of one digit (1, 32, 32), with its parameters and connections."""
     c1, s2, c3, s4, c5, f6 = (state[0].cpu() for state in model.layers(image[None]))
     picture = model.bitmaps[model(image[None]).argmin()].view(12, 7).cpu()
-    maps = [tile(c1, 2), tile(s2, 2), tile(c3, 4), tile(s4, 4), c5.view(12, 10), f6.view(12, 7), picture]
-    names = "C1 6@28x28", "S2 6@14x14", "C3 16@10x10", "S4 16@5x5", "C5 120", "F6 84", "nearest picture"
-    titles = [f"{name}\n{own:,} par.\n{links:,} conn." for name, (own, links) in zip(names, count())]
-    for axis, title, values in zip(figure.subplots(1, 8), ["input 32x32", *titles], [image[0].cpu(), *maps]):
-        axis.imshow(values, cmap="gray_r", vmax=1.7 if title in titles else 1, vmin=-1.7 if title in titles else 0)
+    maps = [
+        tile(c1, 2),
+        tile(s2, 2),
+        tile(c3, 4),
+        tile(s4, 4),
+        c5.view(12, 10),
+        f6.view(12, 7),
+        picture,
+    ]
+    names = (
+        "C1 6@28x28",
+        "S2 6@14x14",
+        "C3 16@10x10",
+        "S4 16@5x5",
+        "C5 120",
+        "F6 84",
+        "nearest picture",
+    )
+    titles = [
+        f"{name}\n{own:,} par.\n{links:,} conn." for name, (own, links) in zip(names, count())
+    ]
+    for axis, title, values in zip(
+        figure.subplots(1, 8), ["input 32x32", *titles], [image[0].cpu(), *maps]
+    ):
+        axis.imshow(
+            values,
+            cmap="gray_r",
+            vmax=1.7 if title in titles else 1,
+            vmin=-1.7 if title in titles else 0,
+        )
         axis.set_title(title, fontsize=10)
         axis.set_axis_off()
 
 
 def draw_curves(figure, before: dict, after: dict) -> None:
     """Errors over noise, rotation and shift, before and after the nets were trained on changed digits."""
-    units = ["share of pixels inverted", "turned by up to so many degrees", "shifted by up to so many pixels"]
-    for axis, unit, (kind, levels) in zip(figure.subplots(1, 3, sharey=True), units, LEVELS.items()):
+    units = [
+        "share of pixels inverted",
+        "turned by up to so many degrees",
+        "shifted by up to so many pixels",
+    ]
+    for axis, unit, (kind, levels) in zip(
+        figure.subplots(1, 3, sharey=True), units, LEVELS.items()
+    ):
         for name, colour in COLOURS.items():
             axis.plot(levels, [before[name, kind, level] for level in levels], ":", color=colour)
-            axis.plot(levels, [after[name, kind, level] for level in levels], "o-", color=colour, label=name)
+            axis.plot(
+                levels,
+                [after[name, kind, level] for level in levels],
+                "o-",
+                color=colour,
+                label=name,
+            )
         axis.set(xlabel=unit, ylim=(0, 60), ylabel="test error (%)" if kind == "share" else "")
     axis.plot([], [], ":", color="0.3", label="before this training")
     axis.legend(loc="upper left")
@@ -299,10 +367,18 @@ def draw_curves(figure, before: dict, after: dict) -> None:
 def draw_digits(figure, nets: dict[str, nn.Module], images: Tensor, labels: Tensor) -> None:
     """Fig. 13: changed digits (n, 1, 32, 32) in two rows, above each what either net says of it."""
     answers = [net(images).argmin(dim=1).tolist() for net in nets.values()]
-    for image, label, axis, *said in zip(images, labels, figure.subplots(2, len(images) // 2).flat, *answers):
+    for image, label, axis, *said in zip(
+        images, labels, figure.subplots(2, len(images) // 2).flat, *answers
+    ):
         axis.imshow(image[0].cpu(), cmap="gray_r", vmin=0, vmax=1)
         for answer, colour, side in zip(said, COLOURS.values(), ("left", "right")):
-            axis.set_title(answer if answer == label else f"({answer})", loc=side, color=colour, weight="bold", pad=3)
+            axis.set_title(
+                answer if answer == label else f"({answer})",
+                loc=side,
+                color=colour,
+                weight="bold",
+                pad=3,
+            )
         axis.set_axis_off()
 
 
@@ -310,12 +386,16 @@ def draw_digits(figure, nets: dict[str, nn.Module], images: Tensor, labels: Tens
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=2000, help="on the digits; then half as many on changed ones")
+    parser.add_argument(
+        "--steps", type=int, default=2000, help="on the digits; then half as many on changed ones"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -339,17 +419,23 @@ def main(argv: list[str] | None = None) -> dict:
     for net in nets.values():
         train(net, x, y, steps, lambda images: distort(images, degrees=10, pixels=1))
     wrong, wrong_rival = (error(net, x_test, y_test) for net in nets.values())
-    top.suptitle(f"LeNet-5 at work: {wrong:.2f}% of the test digits misread, {wrong_rival:.2f}% by 300 hidden units")
+    top.suptitle(
+        f"LeNet-5 at work: {wrong:.2f}% of the test digits misread, {wrong_rival:.2f}% by 300 hidden units"
+    )
     draw_layers(top, nets["LeNet-5"], x_test[0])
 
     before = measure(nets, x_test[::2], y_test[::2])
     for net in nets.values():
         train(net, x, y, steps // 2, spoil)
     after = measure(nets, x_test[::2], y_test[::2])
-    middle.suptitle("Changed test digits, after training on noisy, rotated and slightly shifted ones")
+    middle.suptitle(
+        "Changed test digits, after training on noisy, rotated and slightly shifted ones"
+    )
     draw_curves(middle, before, after)
     changed = torch.cat([distort(x_test[:12], share=0.1), distort(x_test[:12], degrees=40)])
-    bottom.suptitle("Noisy and rotated test digits, and what the two nets say (in brackets where it is wrong)")
+    bottom.suptitle(
+        "Noisy and rotated test digits, and what the two nets say (in brackets where it is wrong)"
+    )
     draw_digits(bottom, nets, changed, y_test[:12].repeat(2))
     figure.savefig(args.out / "lenet.png", dpi=90)
 
@@ -379,7 +465,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"LeNet-5 misreads {wrong:.2f}% of {len(y_test):,} handwritten digits",

@@ -55,7 +55,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-INPUT_BIAS = -4.0  # of the input gates at the start, between the paper's −3 and −6 (sec. 5.4); −3 was tried too
+INPUT_BIAS = (
+    -4.0
+)  # of the input gates at the start, between the paper's −3 and −6 (sec. 5.4); −3 was tried too
 RATE = 0.01  # of Adam with LSTMs; 0.005 was slower at a lag of 50
 RNN_RATE = 0.003  # 0.01 and 0.001 were tried too, at lags of 25 and 50, and starts without the orthogonal matrix
 SYMBOL_RATE = 0.1  # of SGD in 2a; with 0.3 the LSTM failed on some seeds, 0.01 and 0.03 were tried with the RNN
@@ -84,7 +86,9 @@ def two_sequences(p: int, device: str) -> tuple[Tensor, Tensor]:
     """Experiment 2a: (x, a₁ ... a_{p−1}, x) and (y, a₁ ... a_{p−1}, y). Inputs (p, 2, p + 1), next symbols (p, 2)."""
     middle = torch.arange(p - 1)
     ends = [torch.tensor([p - 1]), torch.tensor([p])]
-    symbols = torch.stack([torch.cat([end, middle, end]) for end in ends], dim=1).to(device)  # (p + 1, 2)
+    symbols = torch.stack([torch.cat([end, middle, end]) for end in ends], dim=1).to(
+        device
+    )  # (p + 1, 2)
     return F.one_hot(symbols[:-1], p + 1).float(), symbols[1:]
 
 
@@ -123,7 +127,9 @@ class LSTM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = c = x.new_zeros(x.shape[1], self.units)
         outputs = []
-        for z in self.input(x).unbind(0):  # the inputs' part of z doesn't wait for h: all steps at once
+        for z in self.input(x).unbind(
+            0
+        ):  # the inputs' part of z doesn't wait for h: all steps at once
             h, c, _ = self.step(z, h, c)
             outputs.append(h)
         return torch.stack(outputs)
@@ -139,7 +145,9 @@ class LSTM1997(LSTM):
         self.input.bias[: self.units] = input_bias
 
     def step(self, z: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gates = torch.addmm(z, h.detach(), self.recurrent).sigmoid()  # (B, 3H), the last of which is σ(net_c)
+        gates = torch.addmm(
+            z, h.detach(), self.recurrent
+        ).sigmoid()  # (B, 3H), the last of which is σ(net_c)
         i, o, sigma = gates.chunk(3, dim=1)  # (B, H) each
         c = c + i * (4 * sigma - 2)
         return o * (2 * c.sigmoid() - 1), c, gates
@@ -207,7 +215,9 @@ def last_symbol(layer: nn.Module, units: int, p: int, steps: int, device: str) -
     weights = [*layer.parameters(), *direct.parameters(), *output.parameters()]
     optimizer = torch.optim.SGD(weights, lr=SYMBOL_RATE, momentum=0.9)
     curve = []
-    for step in range(-1500, steps):  # the first 1,500 are for the direct connections: what follows on what
+    for step in range(
+        -1500, steps
+    ):  # the first 1,500 are for the direct connections: what follows on what
         logits = direct(x) if step < 0 else direct(x) + output(layer(x))  # (p, 2, p + 1)
         loss = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / 2
         optimizer.zero_grad()
@@ -235,14 +245,18 @@ def carousel(layer: LSTM, x: Tensor, moments: list[int]) -> tuple[Tensor, Tensor
     layer, x = layer.double(), x.double()
     start = x.new_zeros(x.shape[1], layer.units).requires_grad_()
     states, gates = unroll(layer, x, start)
-    derivatives = [torch.autograd.grad(states[t - 1].sum(), start, retain_graph=True)[0] for t in moments]
+    derivatives = [
+        torch.autograd.grad(states[t - 1].sum(), start, retain_graph=True)[0] for t in moments
+    ]
     return torch.stack(derivatives), states.detach(), gates.detach()
 
 
 # %% Figure
 
 
-def draw(right: dict, curves: dict, carousels: dict, opening: tuple[Tensor, Tensor, Tensor], path: Path) -> None:
+def draw(
+    right: dict, curves: dict, carousels: dict, opening: tuple[Tensor, Tensor, Tensor], path: Path
+) -> None:
     """right: name -> {lag: percent}; curves: name -> probabilities; carousels: label -> (moments,
     values (moments, B, H), style); opening: a sequence's marks (T,), and input gate and state of one cell (T,)."""
     figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
@@ -266,13 +280,19 @@ def draw(right: dict, curves: dict, carousels: dict, opening: tuple[Tensor, Tens
     for name, curve in curves.items():
         symbols.plot(curve, color=COLOURS[name], label=name)
     symbols.axhline(0.5, color="0.6", ls=":", label="guessing")
-    symbols.set(title="Experiment 2a: two sequences that differ at both ends", xlabel="training step", ylim=(0, 1.03))
+    symbols.set(
+        title="Experiment 2a: two sequences that differ at both ends",
+        xlabel="training step",
+        ylim=(0, 1.03),
+    )
     symbols.set(ylabel="probability of the right last symbol")
     symbols.legend(loc="lower right")
 
     for label, (moments, values, style) in carousels.items():
         back.loglog(moments, values.flatten(1).median(dim=1).values.cpu(), style, label=label)
-    back.set(title="Untrained cells: what is left of an error (medians)", xlabel="steps", ylim=(1e-6, 4))
+    back.set(
+        title="Untrained cells: what is left of an error (medians)", xlabel="steps", ylim=(1e-6, 4)
+    )
     back.set(ylabel="share of the error")
     back.legend(loc="lower left")
     figure.savefig(path, dpi=100)
@@ -282,12 +302,20 @@ def draw(right: dict, curves: dict, carousels: dict, opening: tuple[Tensor, Tens
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--modern", action="store_true", help="forget gates and full gradients in the adding problem")
-    parser.add_argument("--steps", type=int, default=600, help="training steps of the adding problem, each lag")
+    parser.add_argument(
+        "--modern",
+        action="store_true",
+        help="forget gates and full gradients in the adding problem",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=600, help="training steps of the adding problem, each lag"
+    )
     parser.add_argument("--units", type=int, default=32, help="cells for the adding problem")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
@@ -309,19 +337,28 @@ def main(argv: list[str] | None = None) -> dict:
 
     errors, right = {"LSTM": {}, "RNN": {}}, {"LSTM": {}, "RNN": {}}
     for lag in lags:
-        lstm = LSTM(2, args.units, memory=2 * lag) if args.modern else LSTM1997(2, args.units, INPUT_BIAS)
+        lstm = (
+            LSTM(2, args.units, memory=2 * lag)
+            if args.modern
+            else LSTM1997(2, args.units, INPUT_BIAS)
+        )
         rnn, width = rnn_like(lstm, 2)
         nn.init.orthogonal_(
             rnn.weight_hh_l0
         )  # errors fade slowly; from torch's own start it didn't learn lags of 10 and 25
-        for name, adder, rate in (("LSTM", Adder(lstm, args.units), RATE), ("RNN", Adder(rnn, width), RNN_RATE)):
+        for name, adder, rate in (
+            ("LSTM", Adder(lstm, args.units), RATE),
+            ("RNN", Adder(rnn, width), RNN_RATE),
+        ):
             learn_to_add(adder.to(args.device), lag, rate, steps, args.device)
             errors[name][lag], right[name][lag] = judge(adder, lag, args.device)
     x, _ = adding(lag, 1, args.device)
     with torch.no_grad():  # the LSTM of the longest lag at work
         states, gates = (rows[:, 0].cpu() for rows in unroll(lstm, x, x.new_zeros(1, args.units)))
     marks, openings = x[:, 0, 1].cpu(), gates[:, : args.units]
-    cell = (openings[marks == 1].mean(0) - openings[marks == 0].mean(0)).argmax()  # opens most at the marks
+    cell = (
+        openings[marks == 1].mean(0) - openings[marks == 0].mean(0)
+    ).argmax()  # opens most at the marks
 
     lstm = LSTM1997(p + 1, 8, -3.0)
     rnn, width = rnn_like(lstm, p + 1)
@@ -345,7 +382,9 @@ def main(argv: list[str] | None = None) -> dict:
         slope = 4 * drifted.sigmoid() * (-drifted).sigmoid()  # h′(c)/h′(0), (T, B, H)
         carousels[f"h′(c_t)/h′(0), input bias {bias}"] = (range(1, length + 1), slope, style)
         left[bias] = slope[-1].median().item()
-    draw(right, curves, carousels, (marks, openings[:, cell], states[:, cell]), args.out / "lstm.png")
+    draw(
+        right, curves, carousels, (marks, openings[:, cell], states[:, cell]), args.out / "lstm.png"
+    )
 
     worst, told, guessed = max(errors["LSTM"].values()), curves["LSTM"][-1], max(curves["RNN"])
     claims = [
@@ -378,7 +417,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "two marked numbers to add; two sequences of symbols (generated)",
         "headline": f"{right['LSTM'][lag]:.0f}% of sums right after a lag of {lag} steps, RNN {right['RNN'][lag]:.0f}%",

@@ -92,7 +92,9 @@ def copying(batch: int) -> tuple[Tensor, Tensor]:
     places = torch.rand(batch, AMONG).argsort(dim=1)[:, :SCATTERED].sort(dim=1).values
     words = torch.randint(2, SYMBOLS, (batch, SCATTERED))
     tokens = torch.full((batch, AMONG), NOISE).scatter(1, places, words)
-    return torch.cat([tokens, torch.full_like(words, ASK)], 1), torch.cat([torch.full_like(tokens, UNASKED), words], 1)
+    return torch.cat([tokens, torch.full_like(words, ASK)], 1), torch.cat(
+        [torch.full_like(tokens, UNASKED), words], 1
+    )
 
 
 # %% Model
@@ -135,7 +137,9 @@ class ChunkedScan(torch.autograd.Function):
         return a, b
 
     @staticmethod
-    def forward(ctx, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, x: Tensor, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
         y, starts = [], []
         for delta_, B_, C_, x_ in zip(*(tensor.split(CHUNK) for tensor in (delta, B, C, x))):
             starts.append(h)
@@ -161,7 +165,10 @@ class ChunkedScan(torch.autograd.Function):
             exponent = g * before * a  # dL / d(Δ A)
             dA += (exponent * delta_[..., None]).sum(dim=(0, 1))
             entry = (g @ B_[..., None])[..., 0]  # dL / d(Δ x), (L, B, D)
-            dB, dC = ((delta_ * x_)[..., None, :] @ g)[..., 0, :], (dy_[..., None, :] @ states)[..., 0, :]
+            dB, dC = (
+                ((delta_ * x_)[..., None, :] @ g)[..., 0, :],
+                (dy_[..., None, :] @ states)[..., 0, :],
+            )
             grads.append(((exponent * A).sum(dim=-1) + entry * x_, dB, dC, entry * delta_))
         ddelta, dB, dC, dx = (torch.cat(parts[::-1]) for parts in zip(*grads))
         return ddelta, dA, dB, dC, dx, None
@@ -174,7 +181,10 @@ class Selective(nn.Module):
         super().__init__()
         rank, self.constant = math.ceil(D / 32), constant
         self.sizes = [rank, N, N]
-        self.A_log, self.D = nn.Parameter(torch.arange(1, N + 1).log().repeat(D, 1)), nn.Parameter(torch.ones(D))
+        self.A_log, self.D = (
+            nn.Parameter(torch.arange(1, N + 1).log().repeat(D, 1)),
+            nn.Parameter(torch.ones(D)),
+        )
         self.select, self.delta = nn.Linear(D, sum(self.sizes), bias=False), nn.Linear(rank, D)
         nn.init.uniform_(self.delta.weight, -(rank**-0.5), rank**-0.5)
         steps = torch.exp(torch.empty(D).uniform_(math.log(0.001), math.log(0.1)))  # sec. 3.6
@@ -197,7 +207,10 @@ class Block(nn.Module):
     def __init__(self, width: int, N: int, constant: bool):
         super().__init__()
         self.norm, D = nn.RMSNorm(width, eps=1e-5), 2 * width
-        self.enter, self.leave = nn.Linear(width, 2 * D, bias=False), nn.Linear(D, width, bias=False)
+        self.enter, self.leave = (
+            nn.Linear(width, 2 * D, bias=False),
+            nn.Linear(D, width, bias=False),
+        )
         self.conv, self.ssm = nn.Conv1d(D, D, 4, groups=D), Selective(D, N, constant)
 
     def forward(self, residual: Tensor, state: tuple | None = None) -> tuple[Tensor, tuple]:
@@ -230,8 +243,12 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int = 4, layers: int = 2):
         super().__init__()
         self.embedding, self.output = nn.Embedding(SYMBOLS, width), nn.Linear(width, SYMBOLS)
-        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, 0.0, batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
         self.register_buffer("frequencies", 1e-4 ** torch.linspace(0, 1, width // 2))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -247,7 +264,10 @@ class Attention(nn.Module):
 
 def train(net: nn.Module, draw: Callable[[int], tuple], steps: int, rate: float) -> Iterator[int]:
     """Adam on fresh sequences; draw(step) makes tokens and answers. Yields the number of steps done."""
-    optimizer, device = torch.optim.Adam(net.parameters(), fused=True), next(net.parameters()).device
+    optimizer, device = (
+        torch.optim.Adam(net.parameters(), fused=True),
+        next(net.parameters()).device,
+    )
     for step in tqdm(range(steps), desc=type(net).__name__, disable=None):
         optimizer.param_groups[0]["lr"] = rate * min(1, (step + 1) / 50, 2 - 2 * step / steps)
         tokens, answers = (tensor.to(device) for tensor in draw(step))
@@ -262,7 +282,10 @@ def train(net: nn.Module, draw: Callable[[int], tuple], steps: int, rate: float)
 @torch.no_grad()
 def right(net: nn.Module, tokens: Tensor, answers: Tensor) -> float:
     """How many of the sequences get all of their answers right, in percent. Mamba reads 256 tokens at a time."""
-    device, states = next(net.parameters()).device, [None] * len(net.blocks) if isinstance(net, Mamba) else None
+    device, states = (
+        next(net.parameters()).device,
+        [None] * len(net.blocks) if isinstance(net, Mamba) else None,
+    )
     pieces = tokens.to(device).split(256 if states else tokens.shape[1], dim=1)
     logits = torch.cat([net(piece, states) if states else net(piece) for piece in pieces], dim=1)
     words = logits.argmax(dim=-1).cpu()
@@ -272,14 +295,23 @@ def right(net: nn.Module, tokens: Tensor, answers: Tensor) -> float:
 # %% Experiments
 
 
-def recall(net: nn.Module, steps: int, batch: int, rate: float, lengths: list[int]) -> dict[int, float]:
+def recall(
+    net: nn.Module, steps: int, batch: int, rate: float, lengths: list[int]
+) -> dict[int, float]:
     """Table 2: learns on 64, after a third of the steps on 256 tokens. % right by length."""
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
-        return induction(batch, 64, 0.02) if step < steps // 3 else induction(max(1, batch // 4), 256, 0)
+        return (
+            induction(batch, 64, 0.02)
+            if step < steps // 3
+            else induction(max(1, batch // 4), 256, 0)
+        )
 
     list(train(net, draw, steps, rate))  # all its steps
-    return {n: sum(right(net, *induction(16, n, 0)) for _ in range(TESTS // 16)) / (TESTS // 16) for n in lengths}
+    return {
+        n: sum(right(net, *induction(16, n, 0)) for _ in range(TESTS // 16)) / (TESTS // 16)
+        for n in lengths
+    }
 
 
 def copy(net: nn.Module, steps: int, batch: int) -> dict[int, float]:
@@ -313,7 +345,9 @@ def cost(length: int, repeats: int, device: str) -> dict[str, tuple[float, float
     if length > 1024:
         del ways["associative"]  # whose rounds would keep 3 GB
     costs, stored = dict.fromkeys(ways, (math.inf, 0.0)), []
-    watch = torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.untyped_storage()) or t, lambda t: t)
+    watch = torch.autograd.graph.saved_tensors_hooks(
+        lambda t: stored.append(t.untyped_storage()) or t, lambda t: t
+    )
     for _ in range(repeats):
         for name, way in ways.items():  # in turn, so that a slow moment of the machine hits all
             stored.clear()
@@ -324,16 +358,23 @@ def cost(length: int, repeats: int, device: str) -> dict[str, tuple[float, float
             if x.is_cuda:
                 torch.cuda.synchronize()
             seconds = min(costs[name][0], time.perf_counter() - start)
-            costs[name] = seconds, sum({storage.data_ptr(): storage.nbytes() for storage in stored}.values()) / 1e6
+            costs[name] = (
+                seconds,
+                sum({storage.data_ptr(): storage.nbytes() for storage in stored}.values()) / 1e6,
+            )
     return costs
 
 
 # %% Figure
 
 
-def draw(recalled: dict, copied: dict, costs: dict, tokens: list[int], delta: Tensor, path: Path) -> None:
+def draw(
+    recalled: dict, copied: dict, costs: dict, tokens: list[int], delta: Tensor, path: Path
+) -> None:
     """recalled, copied: name -> {length or step: %}; costs: length -> {name: (seconds, MB)}; delta: (L, D)."""
-    figure, axes = plt.subplot_mosaic("abc;ddd", figsize=(13, 7.5), layout="constrained", height_ratios=[1.15, 1])
+    figure, axes = plt.subplot_mosaic(
+        "abc;ddd", figsize=(13, 7.5), layout="constrained", height_ratios=[1.15, 1]
+    )
     recall, copy, price, opened = axes.values()
     for axis, curves in ((recall, recalled), (copy, copied)):
         for name, curve in curves.items():
@@ -341,21 +382,39 @@ def draw(recalled: dict, copied: dict, costs: dict, tokens: list[int], delta: Te
         axis.set(ylim=(-4, 104), ylabel="sequences right (%)")
         axis.legend(loc="lower left" if axis is recall else "center right")
     lengths = list(recalled["Mamba"])
-    recall.set(title="Recalling the word after the trigger", xscale="log", xlabel="tokens (64 and 256 in training)")
+    recall.set(
+        title="Recalling the word after the trigger",
+        xscale="log",
+        xlabel="tokens (64 and 256 in training)",
+    )
     recall.set_xticks(lengths, [f"{length:,}" for length in lengths])
     copy.set(title=f"Copying {SCATTERED} tokens scattered over {AMONG}", xlabel="training step")
     for name in costs[min(costs)]:
         curve = {length: row[name] for length, row in costs.items() if name in row}
         label = f"{name} ({curve[max(curve)][1]:.0f} MB)"
-        price.loglog(list(curve), [seconds for seconds, _ in curve.values()], "o-", color=COLOURS[name], label=label)
-    price.set(title="Forward and backward (and MB kept)", xlabel="tokens (log)", ylabel="seconds (log)")
+        price.loglog(
+            list(curve),
+            [seconds for seconds, _ in curve.values()],
+            "o-",
+            color=COLOURS[name],
+            label=label,
+        )
+    price.set(
+        title="Forward and backward (and MB kept)", xlabel="tokens (log)", ylabel="seconds (log)"
+    )
     price.set_xticks(list(costs), [f"{length:,}" for length in costs])
     price.legend(loc="lower right")
     for axis in (recall, price):
         axis.minorticks_off()
     image = opened.imshow(delta.log10().T.numpy(), aspect="auto", cmap="magma", vmin=-4, vmax=1)
-    opened.set_xticks(range(len(tokens)), ["T" if token == TRIGGER else str(token) for token in tokens])
-    opened.set(title="What opens the first layer: Δ by channel", xlabel="token (T: trigger)", ylabel="channel")
+    opened.set_xticks(
+        range(len(tokens)), ["T" if token == TRIGGER else str(token) for token in tokens]
+    )
+    opened.set(
+        title="What opens the first layer: Δ by channel",
+        xlabel="token (T: trigger)",
+        ylabel="channel",
+    )
     figure.colorbar(image, ax=opened, label="log10 Δ", pad=0.01)
     figure.savefig(path, dpi=100)
 
@@ -364,14 +423,25 @@ def draw(recalled: dict, copied: dict, costs: dict, tokens: list[int], delta: Te
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=32, help="of a token in the Mamba nets")
-    parser.add_argument("--states", type=int, default=8, help="N, numbers in the state of a channel")
-    parser.add_argument("--batch", type=int, default=16, help="sequences of 64 tokens a step, a quarter of it of 256")
-    parser.add_argument("--steps", type=int, default=2000, help="in training; attention takes twice as many")
+    parser.add_argument(
+        "--states", type=int, default=8, help="N, numbers in the state of a channel"
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        default=16,
+        help="sequences of 64 tokens a step, a quarter of it of 256",
+    )
+    parser.add_argument(
+        "--steps", type=int, default=2000, help="in training; attention takes twice as many"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -389,22 +459,52 @@ def main(argv: list[str] | None = None) -> dict:
     if args.smoke:
         args.steps, lengths, sizes, repeats = 4, [64, 256], [64, 128], 1
 
-    net, attention = Mamba(args.width, args.states).to(args.device), Attention(2 * args.width).to(args.device)
+    net, attention = (
+        Mamba(args.width, args.states).to(args.device),
+        Attention(2 * args.width).to(args.device),
+    )
     recalled = {"Mamba": recall(net, args.steps, args.batch, RATES["Mamba"], lengths)}
-    recalled["attention"] = recall(attention, 2 * args.steps, args.batch, RATES["attention"], lengths[:3])
-    numbers = len(net.blocks) * 2 * args.width * (args.states + 3)  # in the state: of h, and of the convolution's past
+    recalled["attention"] = recall(
+        attention, 2 * args.steps, args.batch, RATES["attention"], lengths[:3]
+    )
+    numbers = (
+        len(net.blocks) * 2 * args.width * (args.states + 3)
+    )  # in the state: of h, and of the convolution's past
     copied = {}
     for name, constant in (("Mamba", False), ("constant Δ, B, C", True)):
-        copied[name] = copy(Mamba(args.width, args.states, constant).to(args.device), args.steps, args.batch)
-    costs = {size: cost(size, repeats, args.device) for size in tqdm(sizes, desc="costs", disable=None)}
+        copied[name] = copy(
+            Mamba(args.width, args.states, constant).to(args.device), args.steps, args.batch
+        )
+    costs = {
+        size: cost(size, repeats, args.device) for size in tqdm(sizes, desc="costs", disable=None)
+    }
     tokens, _ = induction(1, 48, 0.05)
     net(tokens.to(args.device))  # leaves Δ behind
-    draw(recalled, copied, costs, tokens[0].tolist(), net.blocks[0].ssm.opened[:, 0].cpu(), args.out / "mamba.png")
+    draw(
+        recalled,
+        copied,
+        costs,
+        tokens[0].tolist(),
+        net.blocks[0].ssm.opened[:, 0].cpu(),
+        args.out / "mamba.png",
+    )
 
-    far, (selective, constant) = lengths[-1 if args.smoke else 2], (curve[max(curve)] for curve in copied.values())
-    (half, last), ours, theirs = (costs[size] for size in sizes[-2:]), recalled["Mamba"], recalled["attention"]
-    less, share = last["step by step"][1] / last["in chunks"][1], last["in chunks"][0] / last["step by step"][0]
-    growth, attention_growth = (last[name][0] / half[name][0] for name in ("in chunks", "attention"))
+    far, (selective, constant) = (
+        lengths[-1 if args.smoke else 2],
+        (curve[max(curve)] for curve in copied.values()),
+    )
+    (half, last), ours, theirs = (
+        (costs[size] for size in sizes[-2:]),
+        recalled["Mamba"],
+        recalled["attention"],
+    )
+    less, share = (
+        last["step by step"][1] / last["in chunks"][1],
+        last["in chunks"][0] / last["step by step"][0],
+    )
+    growth, attention_growth = (
+        last[name][0] / half[name][0] for name in ("in chunks", "attention")
+    )
     claims = [
         {
             "claim": "trained on 64 and 256 tokens, it recalls a word in 1,024, 98% right; attention falls below 50%",
@@ -428,7 +528,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "induction heads and selective copying, made by the script",
         "headline": f"recalls a word in {far:,} tokens, {ours[far]:.1f}% right, with a state of {numbers:,} numbers",

@@ -99,7 +99,9 @@ class NoisyTopK(nn.Module):
         h = clean + torch.randn_like(clean) * scale if self.training else clean  # eq. 4
         top, experts = h.topk(min(self.k + 1, h.shape[1]), dim=1)
         weights = top[:, : self.k].softmax(dim=1)  # eqs. 3, 5
-        if self.k == h.shape[1]:  # there is no (k+1)-th value, and every expert is sure to be chosen
+        if (
+            self.k == h.shape[1]
+        ):  # there is no (k+1)-th value, and every expert is sure to be chosen
             return experts, weights, torch.ones_like(h)
         last_in, first_out = top[:, self.k - 1, None], top[:, self.k, None]  # (N, 1)
         bar = torch.where(h > first_out, first_out, last_in)  # the k-th largest of the others
@@ -127,7 +129,9 @@ class MixtureOfExperts(nn.Module):
         order = experts.argsort()  # all of expert 0 first, then of expert 1, ...
         tokens = order // k
         groups = x[tokens].split(counts.tolist())
-        outputs = torch.cat([expert(group) for expert, group in zip(self.experts, groups)])  # (N·k, d)
+        outputs = torch.cat(
+            [expert(group) for expert, group in zip(self.experts, groups)]
+        )  # (N·k, d)
         y = torch.zeros_like(x).index_add(0, tokens, weights[order, None] * outputs)  # eq. 1
         importance = torch.zeros_like(chance[0]).index_add(0, experts, weights)  # (E,), eq. 6
         return y, cv_squared(importance) + cv_squared(chance.sum(dim=0)), counts  # eqs. 7, 11
@@ -154,12 +158,16 @@ class Reader(nn.Module):
 # %% Training
 
 
-def train(net: Reader, chances: Tensor, steps: int, batch: int, balance: float = BALANCE) -> list[float]:
+def train(
+    net: Reader, chances: Tensor, steps: int, batch: int, balance: float = BALANCE
+) -> list[float]:
     """Adam on fresh tokens, at a rate that falls to 0. Returns max/mean of the experts' tokens at each step."""
     optimizer, history = torch.optim.Adam(net.parameters(), lr=RATE), []
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
-        languages, symbols = (torch.randint(n, (batch,), device=chances.device) for n in chances.shape[:2])
+        languages, symbols = (
+            torch.randint(n, (batch,), device=chances.device) for n in chances.shape[:2]
+        )
         following = chances[languages, symbols].multinomial(1)[:, 0]
         logits, unevenness, counts = net(languages, symbols)
         loss = F.cross_entropy(logits, following) + balance * unevenness
@@ -197,7 +205,9 @@ def shares(experts: Tensor, E: int) -> Tensor:
 def information(joint: Tensor) -> float:
     """Mutual information of rows and columns, in bits."""
     independent = joint.sum(dim=1, keepdim=True) * joint.sum(dim=0)
-    return torch.special.xlogy(joint, joint / independent.clamp(min=1e-30)).sum().item() / math.log(2)
+    return torch.special.xlogy(joint, joint / independent.clamp(min=1e-30)).sum().item() / math.log(
+        2
+    )
 
 
 def unlucky(net: Reader, chances: Tensor) -> None:
@@ -225,22 +235,43 @@ def clock(layers: dict, x: Tensor, repeats: int) -> dict:
 # %% Figure
 
 
-def draw(losses: dict, entropy: float, times: dict, joint: Tensor, histories: dict, path: Path) -> None:
+def draw(
+    losses: dict, entropy: float, times: dict, joint: Tensor, histories: dict, path: Path
+) -> None:
     """losses: of every language (L,), by E; times: microseconds by k and E; histories: max/mean of load by balance."""
-    figure, ((loss, speed), (languages, load)) = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    figure, ((loss, speed), (languages, load)) = plt.subplots(
+        2, 2, figsize=(11, 8), layout="constrained"
+    )
     arms = list(losses)
     for E, each in losses.items():
         loss.plot([E] * len(each), each.numpy(), ".", color="C0", alpha=0.3)
     loss.plot(arms, [each.mean().item() for each in losses.values()], "o-", color="C0")
     loss.axhline(entropy, color="0.4", linestyle="--")
-    loss.annotate("the languages' entropy", (arms[-1], entropy), (0, 4), textcoords="offset points", ha="right")
-    loss.set(title=f"{len(joint)} random languages, a dot each, and their mean", ylabel="loss (nats a symbol)")
+    loss.annotate(
+        "the languages' entropy",
+        (arms[-1], entropy),
+        (0, 4),
+        textcoords="offset points",
+        ha="right",
+    )
+    loss.set(
+        title=f"{len(joint)} random languages, a dot each, and their mean",
+        ylabel="loss (nats a symbol)",
+    )
 
     for (label, each), colour in zip(times.items(), ("C0", "0.6")):
         speed.plot(list(each), list(each.values()), "o-", color=colour, label=label)
         for E, microseconds in each.items():
-            speed.annotate(f"{microseconds:.0f}", (E, microseconds), (0, -15), textcoords="offset points", ha="center")
-    speed.set(title="Time of one token, forward and backward", yscale="log", ylabel="microseconds (log)")
+            speed.annotate(
+                f"{microseconds:.0f}",
+                (E, microseconds),
+                (0, -15),
+                textcoords="offset points",
+                ha="center",
+            )
+    speed.set(
+        title="Time of one token, forward and backward", yscale="log", ylabel="microseconds (log)"
+    )
     speed.margins(y=0.15)
     speed.legend(loc="upper left")
     for axis in (loss, speed):
@@ -249,12 +280,23 @@ def draw(losses: dict, entropy: float, times: dict, joint: Tensor, histories: di
         axis.minorticks_off()
 
     order = joint.argmax(dim=1).argsort()  # languages with the same first expert side by side
-    image = languages.imshow(100 * len(joint) * joint[order].numpy(), cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    languages.set(title=f"Who reads what, with {joint.shape[1]} experts", xlabel="expert", ylabel="language, sorted")
+    image = languages.imshow(
+        100 * len(joint) * joint[order].numpy(), cmap="Blues", vmin=0, vmax=100, aspect="auto"
+    )
+    languages.set(
+        title=f"Who reads what, with {joint.shape[1]} experts",
+        xlabel="expert",
+        ylabel="language, sorted",
+    )
     figure.colorbar(image, ax=languages, label="its symbols read by the expert (%)")
 
     for label, history in histories.items():
-        load.plot(range(1, len(history) + 1), history, label=label, color="C3" if "without" in label else "C0")
+        load.plot(
+            range(1, len(history) + 1),
+            history,
+            label=label,
+            color="C3" if "without" in label else "C0",
+        )
     load.axhline(1, color="0.4", linestyle="--")
     load.set(title="From a start that favours two experts", xlabel="step", ylim=(0, None))
     load.set(ylabel="tokens of the busiest expert / mean")
@@ -266,13 +308,19 @@ def draw(losses: dict, entropy: float, times: dict, joint: Tensor, histories: di
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--experts", type=int, default=32, choices=[2**n for n in range(2, 13)], help="the most")
+    parser.add_argument(
+        "--experts", type=int, default=32, choices=[2**n for n in range(2, 13)], help="the most"
+    )
     parser.add_argument("--languages", type=int, default=32)
-    parser.add_argument("--width", type=int, default=64, help="of a token and of an expert's hidden layer")
+    parser.add_argument(
+        "--width", type=int, default=64, help="of a token and of an expert's hidden layer"
+    )
     parser.add_argument("--steps", type=int, default=400, help="training steps of each net")
     parser.add_argument("--batch", type=int, default=4096, help="tokens a step")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
@@ -313,7 +361,9 @@ def main(argv: list[str] | None = None) -> dict:
         torch.manual_seed(args.seed)  # the same start for both
         net = Reader(args.languages, args.width, most).to(args.device)
         unlucky(net, chances)
-        histories[label] = history = train(net, chances, max(4, args.steps // 2), args.batch, balance)
+        histories[label] = history = train(
+            net, chances, max(4, args.steps // 2), args.batch, balance
+        )
         unlucky_losses.append(read(net, chances).mean().item())
         ends.append(sum(history[-10:]) / len(history[-10:]))
     uneven, even = ends
@@ -360,7 +410,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": f"{args.languages} random languages, made by the script",
         "headline": f"{most} experts read {args.languages} random languages {means[-1] - entropy:.2f} nats above their "

@@ -64,7 +64,11 @@ from numpy.random import Generator
 from tqdm import tqdm
 
 SIDE = 28  # points along the retina
-CONNECTIONS, THRESHOLD, SPREAD = 5, 1, 2.0  # of an A-unit; SPREAD in points. What was tried stands in the notes
+CONNECTIONS, THRESHOLD, SPREAD = (
+    5,
+    1,
+    2.0,
+)  # of an A-unit; SPREAD in points. What was tried stands in the notes
 XOR = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]])  # both inputs on, the first, none, the second
 COLOURS = {"retina": "C1", "A-units": "C0"}
 
@@ -85,7 +89,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -125,7 +131,9 @@ def wire(units: int, rng: Generator) -> ndarray:
     for sign in (1, -1):
         distance = rng.exponential(SPREAD, size=(CONNECTIONS, units))
         angle = rng.uniform(0, 2 * np.pi, size=(CONNECTIONS, units))
-        place = centre + distance * np.array([np.sin(angle), np.cos(angle)])  # (2, connections, units)
+        place = centre + distance * np.array(
+            [np.sin(angle), np.cos(angle)]
+        )  # (2, connections, units)
         row, column = np.clip(place.astype(int), 0, SIDE - 1)
         np.add.at(wiring, (SIDE * row + column, np.arange(units)), sign)
     return wiring
@@ -133,7 +141,9 @@ def wire(units: int, rng: Generator) -> ndarray:
 
 def fire(retina: ndarray, wiring: ndarray) -> ndarray:
     """Which A-units fire (n, units), given which points of the retina are lit (n, points)."""
-    parts = np.array_split(retina.astype(np.float32), 1 + len(retina) // 5000)  # all at once would need gigabytes
+    parts = np.array_split(
+        retina.astype(np.float32), 1 + len(retina) // 5000
+    )  # all at once would need gigabytes
     return np.concatenate([part @ wiring >= THRESHOLD for part in parts])
 
 
@@ -145,14 +155,18 @@ def with_constant(x: ndarray) -> ndarray:
 # %% Training
 
 
-def learn(x: ndarray, targets: ndarray, epochs: int, rng: Generator | None = None) -> Iterator[tuple]:
+def learn(
+    x: ndarray, targets: ndarray, epochs: int, rng: Generator | None = None
+) -> Iterator[tuple]:
     """The perceptron rule for k perceptrons side by side: examples x (n, p), targets ±1 (n, k).
 
     Yields after each epoch the weights (k, p), their average over all examples seen so far (k, p), and the mistakes in
     this epoch (k,). Without a generator the order is that of the rows.
     """
     weights = np.zeros((targets.shape[1], x.shape[1]))
-    late = np.zeros_like(weights)  # sum of the corrections, each times the number of examples seen before it
+    late = np.zeros_like(
+        weights
+    )  # sum of the corrections, each times the number of examples seen before it
     seen = 0
     for _ in range(epochs):
         mistakes = np.zeros(len(weights), dtype=int)
@@ -161,7 +175,9 @@ def learn(x: ndarray, targets: ndarray, epochs: int, rng: Generator | None = Non
             if wrong.any():
                 correction = np.outer(targets[i, wrong], x[i])
                 weights[wrong] += correction
-                late[wrong] += seen * correction  # so that the average needs no second loop over the weights
+                late[wrong] += (
+                    seen * correction
+                )  # so that the average needs no second loop over the weights
                 mistakes += wrong
             seen += 1
         yield weights.copy(), weights - late / seen, mistakes
@@ -190,7 +206,9 @@ def read_digits(data: list[ndarray], epochs: int, rng: Generator) -> tuple[ndarr
     x, x_test = with_constant(x), with_constant(x_test).astype(np.float32)
     targets = np.where(y[:, None] == np.arange(10), 1, -1)  # (n, 10)
     errors = []
-    for last, average, _ in tqdm(learn(x, targets, epochs, rng), "ten perceptrons", epochs, disable=None):
+    for last, average, _ in tqdm(
+        learn(x, targets, epochs, rng), "ten perceptrons", epochs, disable=None
+    ):
         said = [(x_test @ weights.T).argmax(axis=1) for weights in (last, average)]
         errors.append([100 * (digits != y_test).mean() for digits in said])
     return np.array(errors), said[1]
@@ -231,15 +249,25 @@ def draw_walk(axis, walk: ndarray) -> None:
     """The weights of the two inputs, an arrow for each correction."""
     names = ["both on: say −1", "first on: say +1", "none on: say −1", "second on: say +1"]
     for k, (name, start, end) in enumerate(zip(names, walk[:4, :2], walk[1:5, :2])):
-        axis.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": COLOURS["retina"]})
+        axis.annotate(
+            "", end, start, arrowprops={"arrowstyle": "-|>", "lw": 2.5, "color": COLOURS["retina"]}
+        )
         middle, side = (start + end) / 2, "right" if k < 2 else "left"
-        axis.text(*(middle + [-0.12 if k < 2 else 0.12, 0]), f"{k + 1}. {name}", ha=side, va="center", fontsize=9)
+        axis.text(
+            *(middle + [-0.12 if k < 2 else 0.12, 0]),
+            f"{k + 1}. {name}",
+            ha=side,
+            va="center",
+            fontsize=9,
+        )
     axis.plot(*walk[:, :2].T, "o", color=COLOURS["retina"])
     axis.set(xlabel="weight of the first input", ylabel="weight of the second input")
     axis.set(xlim=(-3.6, 3.6), ylim=(-2.4, 0.4), xticks=range(-3, 4), yticks=range(-2, 1))
 
 
-def draw_digits(axes: ndarray, retina: ndarray, y: ndarray, said: dict[str, ndarray], wiring: ndarray) -> None:
+def draw_digits(
+    axes: ndarray, retina: ndarray, y: ndarray, said: dict[str, ndarray], wiring: ndarray
+) -> None:
     """Some A-units on a digit for which they fire; then the first test digits that are misread on the retina."""
     first, *others = axes
     firing = np.flatnonzero(fire(retina[:1], wiring)[0])[:4]
@@ -256,7 +284,14 @@ def draw_digits(axes: ndarray, retina: ndarray, y: ndarray, said: dict[str, ndar
         axis.axis("off")
 
 
-def draw(errors: dict[str, ndarray], problems: ndarray, corners: ndarray, xor: tuple, test: tuple, path: Path) -> None:
+def draw(
+    errors: dict[str, ndarray],
+    problems: ndarray,
+    corners: ndarray,
+    xor: tuple,
+    test: tuple,
+    path: Path,
+) -> None:
     """Above: test errors, mistakes against the bound, exclusive-or. Below: the two readers at work."""
     figure = plt.figure(figsize=(13, 6.6), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[2.7, 1])
@@ -264,14 +299,24 @@ def draw(errors: dict[str, ndarray], problems: ndarray, corners: ndarray, xor: t
 
     for name, table in errors.items():
         for curve, style, which in zip(table.T, ("o:", "o-"), ("last", "averaged")):
-            digits.plot(range(1, len(table) + 1), curve, style, color=COLOURS[name], label=f"{name}, {which} weights")
+            digits.plot(
+                range(1, len(table) + 1),
+                curve,
+                style,
+                color=COLOURS[name],
+                label=f"{name}, {which} weights",
+            )
     digits.set(title="Ten perceptrons read unseen digits", xlabel="epoch", ylabel="test error (%)")
     digits.set_xticks(range(1, 1 + len(errors["retina"])))
     digits.set_ylim(0, 1.5 * max(table.max() for table in errors.values()))
     digits.legend(loc="upper right", fontsize=9)
 
-    bounds.loglog(problems[:, 0], problems[:, 1], ".", color="0.3", alpha=0.6, label="random problem")
-    bounds.loglog(corners[:, 0], corners[:, 1], "*", ms=10, color="C4", label="unit vectors, one class")
+    bounds.loglog(
+        problems[:, 0], problems[:, 1], ".", color="0.3", alpha=0.6, label="random problem"
+    )
+    bounds.loglog(
+        corners[:, 0], corners[:, 1], "*", ms=10, color="C4", label="unit vectors, one class"
+    )
     limits = np.array([0.7, 2 * problems[:, 0].max()])
     bounds.fill_between(limits, limits, limits[1], color="0.9", label="ruled out by the theorem")
     most = (problems[:, 1] / problems[:, 0]).max()
@@ -281,9 +326,13 @@ def draw(errors: dict[str, ndarray], problems: ndarray, corners: ndarray, xor: t
 
     walk, circles, learnt = xor
     draw_walk(circle, walk)
-    circle.set_title(f"Exclusive-or: back at zero in {circles} of 24 orders\n(behind A-units {len(learnt)} are learnt)")
+    circle.set_title(
+        f"Exclusive-or: back at zero in {circles} of 24 orders\n(behind A-units {len(learnt)} are learnt)"
+    )
 
-    bottom.suptitle("The first unseen digits that the averaged weights misread on the retina, and both answers")
+    bottom.suptitle(
+        "The first unseen digits that the averaged weights misread on the retina, and both answers"
+    )
     draw_digits(bottom.subplots(1, 10), *test)
     figure.savefig(path, dpi=100)
 
@@ -292,14 +341,18 @@ def draw(errors: dict[str, ndarray], problems: ndarray, corners: ndarray, xor: t
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--units", type=int, default=4000, help="A-units behind the retina")
     parser.add_argument("--epochs", type=int, default=4, help="over the digits")
-    parser.add_argument("--smoke", action="store_true", help="on almost nothing, to see that it runs")
+    parser.add_argument(
+        "--smoke", action="store_true", help="on almost nothing, to see that it runs"
+    )
     args = parser.parse_args(argv)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -317,7 +370,9 @@ def main(argv: list[str] | None = None) -> dict:
         data = [tensor[:500] for tensor in data]
         units, epochs, count = 300, 2, 10
     x, y, x_test, y_test = (tensor.numpy() for tensor in data)
-    x, x_test = (images.reshape(len(images), -1) > 0.5 for images in (x, x_test))  # which points are lit, (n, 784)
+    x, x_test = (
+        images.reshape(len(images), -1) > 0.5 for images in (x, x_test)
+    )  # which points are lit, (n, 784)
 
     wiring = wire(units, rng)
     views = {"retina": (x, x_test), "A-units": (fire(x, wiring), fire(x_test, wiring))}
@@ -326,8 +381,15 @@ def main(argv: list[str] | None = None) -> dict:
         errors[name], said[name] = read_digits([seen, y, fresh, y_test], epochs, rng)
 
     problems = [separable_problem(rng) for _ in range(count)]
-    table = np.array([against_the_bound(*problem) for problem in tqdm(problems, "separable problems", disable=None)])
-    corners = np.array([against_the_bound(np.eye(p), np.ones(p), p**-0.5) for p in 2 ** np.arange(1, 8)])
+    table = np.array(
+        [
+            against_the_bound(*problem)
+            for problem in tqdm(problems, "separable problems", disable=None)
+        ]
+    )
+    corners = np.array(
+        [against_the_bound(np.eye(p), np.ones(p), p**-0.5) for p in 2 ** np.arange(1, 8)]
+    )
     xor = _, circles, learnt = exclusive_or(wiring)
     draw(errors, table, corners, xor, (x_test, y_test, said, wiring), args.out / "perceptron.png")
 
@@ -368,7 +430,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"ten perceptrons behind {units:,} random A-units read {right} of unseen digits",

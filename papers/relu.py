@@ -61,7 +61,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 DEPTHS = [1, 3, 5, 10, 20]
-VARIANCES = {"habit": 1 / 3, "Glorot": 1, "He": 2, "sigmoid": 16}  # the last: Glorot's over the slope of 1/4, squared
+VARIANCES = {
+    "habit": 1 / 3,
+    "Glorot": 1,
+    "He": 2,
+    "sigmoid": 16,
+}  # the last: Glorot's over the slope of 1/4, squared
 STARTS = {"habit": "from ±1/√n", "Glorot": "Glorot's start", "He": "He's start"}
 KINDS = {  # name: kind of unit, start, and learning rate at each depth
     "rectifier": ("rectifier", "He", [0.1, 0.03, 0.03, 0.03, 0.01]),
@@ -72,7 +77,14 @@ KINDS = {  # name: kind of unit, start, and learning rate at each depth
 # the training set); never the least or largest tried, unless all were at chance: sigmoid units at twenty layers from
 # 0.003 to 3, rectifiers from ±1/√n at ten layers from 0.03 to 10 and at twenty from 0.03 to 3
 RATE = 0.1  # of the net at work, the only one tried
-COLOURS = {"rectifier": "C0", "He": "C0", "tanh": "C1", "Glorot": "C4", "sigmoid": "C2", "habit": "C3"}
+COLOURS = {
+    "rectifier": "C0",
+    "He": "C0",
+    "tanh": "C1",
+    "Glorot": "C4",
+    "sigmoid": "C2",
+    "habit": "C3",
+}
 
 
 # %% Data
@@ -91,7 +103,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -161,7 +175,9 @@ class Net(nn.Module):
         self.activation = activation
         self.layers = nn.ModuleList(nn.Linear(n, units) for n, units in zip(sizes, sizes[1:]))
         for layer in self.layers:
-            bound = (3 * VARIANCES[start] / layer.in_features) ** 0.5  # uniform in ±a: the variance is a²/3
+            bound = (
+                3 * VARIANCES[start] / layer.in_features
+            ) ** 0.5  # uniform in ±a: the variance is a²/3
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.zeros_(layer.bias)
 
@@ -180,7 +196,9 @@ class Net(nn.Module):
 # %% Training
 
 
-def train(net: Net, data: list[Tensor], rate: float, steps: int, batch_size: int, shift: bool = False) -> None:
+def train(
+    net: Net, data: list[Tensor], rate: float, steps: int, batch_size: int, shift: bool = False
+) -> None:
     """SGD with momentum 0.9, at a rate that falls to 0 in a straight line; with `shift`, a batch's images (B, 784)
     all move by the same random step of at most one pixel down and across."""
     x, y = data[:2]
@@ -191,7 +209,9 @@ def train(net: Net, data: list[Tensor], rate: float, steps: int, batch_size: int
         images = x[batch]
         if shift:
             down, across = torch.randint(3, (2,)).tolist()
-            images = F.pad(images.view(-1, 28, 28), (1, 1, 1, 1))[:, down : down + 28, across : across + 28].flatten(1)
+            images = F.pad(images.view(-1, 28, 28), (1, 1, 1, 1))[
+                :, down : down + 28, across : across + 28
+            ].flatten(1)
         loss = F.cross_entropy(net(images), y[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -249,7 +269,9 @@ def gradient_norms(start: str, x: Tensor, y: Tensor) -> Tensor:
 # %% Figure
 
 
-def draw(accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tensor, Tensor], path: Path) -> None:
+def draw(
+    accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tensor, Tensor], path: Path
+) -> None:
     """accuracies: kind -> by depth; norms: start -> (20,); shares: "at the start", "trained" -> zeros by layer;
     digits: images (N, 784), the classes (N,) that were read, and that class's row of the linear map (N, 784)."""
     figure, axes = plt.subplot_mosaic(
@@ -258,8 +280,12 @@ def draw(accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tens
     )  # fmt: skip
     for name, by_depth in accuracies.items():
         start = KINDS[name][1]
-        axes["depth"].plot(DEPTHS, by_depth, "o-", color=COLOURS["habit" if start == "habit" else name], label=name)
-    axes["depth"].set(title="Narrow nets after the same few steps", xlabel="hidden layers", xscale="log")
+        axes["depth"].plot(
+            DEPTHS, by_depth, "o-", color=COLOURS["habit" if start == "habit" else name], label=name
+        )
+    axes["depth"].set(
+        title="Narrow nets after the same few steps", xlabel="hidden layers", xscale="log"
+    )
     axes["depth"].set(ylabel="test accuracy (%)", ylim=(0, 103))
     axes["depth"].set_xticks(DEPTHS, DEPTHS)
     axes["depth"].minorticks_off()
@@ -268,16 +294,22 @@ def draw(accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tens
     layers = torch.arange(1, 21)
     for start, norm in norms.items():
         law = (VARIANCES[start] / 2) ** 0.5
-        axes["gradient"].semilogy(layers, norm / norm[-1], "o", ms=4, color=COLOURS[start], label=STARTS[start])
+        axes["gradient"].semilogy(
+            layers, norm / norm[-1], "o", ms=4, color=COLOURS[start], label=STARTS[start]
+        )
         axes["gradient"].semilogy(layers, law ** (20.0 - layers), "--", lw=1, color=COLOURS[start])
     axes["gradient"].plot([], [], "--", lw=1, color="0.3", label="the law, √(nv/2) a layer")
     axes["gradient"].set(title="Rectifiers before training", xlabel="hidden layer (20 is the top)")
     axes["gradient"].set(ylabel="gradient's norm, over the top layer's", xticks=[1, 5, 10, 15, 20])
     axes["gradient"].legend(loc="lower right", fontsize=9)
 
-    for shift, colour, (name, share) in zip((-0.2, 0.2), ("0.6", COLOURS["rectifier"]), shares.items()):
+    for shift, colour, (name, share) in zip(
+        (-0.2, 0.2), ("0.6", COLOURS["rectifier"]), shares.items()
+    ):
         places = [layer + shift for layer in range(1, len(share) + 1)]
-        axes["zeros"].bar_label(axes["zeros"].bar(places, share, 0.38, color=colour, label=name), fmt="%.0f")
+        axes["zeros"].bar_label(
+            axes["zeros"].bar(places, share, 0.38, color=colour, label=name), fmt="%.0f"
+        )
     axes["zeros"].axhline(50, color="0.3", ls=":")
     axes["zeros"].set(title="Zeros in the net at work", xlabel="hidden layer", ylim=(0, 115))
     axes["zeros"].set(ylabel="outputs that are exactly 0 (%)", xticks=range(1, len(share) + 1))
@@ -286,10 +318,18 @@ def draw(accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tens
     images, classes, rows = digits
     rows = rows / rows.abs().amax(dim=1, keepdim=True)
     axes["digits"].imshow(torch.cat(list(images.view(-1, 28, 28)), dim=1), cmap="gray_r")
-    axes["digits"].set_title("The first test digits, what the net at work reads, and the weights behind that answer")
+    axes["digits"].set_title(
+        "The first test digits, what the net at work reads, and the weights behind that answer"
+    )
     axes["digits"].set_xticks([28 * k + 14 for k in range(len(classes))], classes.tolist())
-    axes["maps"].imshow(torch.cat(list(rows.view(-1, 28, 28)), dim=1), cmap="RdBu_r", vmin=-1, vmax=1)
-    axes["maps"].set(xticks=[], yticks=[], xlabel="each digit's linear map, the row of what was read (red: positive)")
+    axes["maps"].imshow(
+        torch.cat(list(rows.view(-1, 28, 28)), dim=1), cmap="RdBu_r", vmin=-1, vmax=1
+    )
+    axes["maps"].set(
+        xticks=[],
+        yticks=[],
+        xlabel="each digit's linear map, the row of what was read (red: positive)",
+    )
     axes["digits"].set(yticks=[])
     axes["digits"].tick_params(length=0)
     figure.savefig(path, dpi=100)
@@ -299,13 +339,17 @@ def draw(accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tens
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3500, help="training steps of the net at work")
-    parser.add_argument("--width", type=int, default=512, help="units a hidden layer of the net at work")
+    parser.add_argument(
+        "--width", type=int, default=512, help="units a hidden layer of the net at work"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -335,12 +379,18 @@ def main(argv: list[str] | None = None) -> dict:
     accuracies = depth_comparison(data, few_steps)
     shown = x_test[:16]
     classes = at_work(shown).argmax(dim=1)
-    rows = torch.stack([linear_map(at_work, image)[0][digit] for image, digit in zip(shown, classes)])
+    rows = torch.stack(
+        [linear_map(at_work, image)[0][digit] for image, digit in zip(shown, classes)]
+    )
     draw(accuracies, norms, shares, (shown.cpu(), classes.cpu(), rows.cpu()), args.out / "relu.png")
 
-    rectifier, sigmoid, habit = (accuracies[name] for name in ("rectifier", "sigmoid", "rectifier from ±1/√n"))
+    rectifier, sigmoid, habit = (
+        accuracies[name] for name in ("rectifier", "sigmoid", "rectifier from ±1/√n")
+    )
     before, after = shares.values()
-    factors = {start: ((norm[0] / norm[-1]) ** (1 / 19)).item() for start, norm in norms.items()}  # a layer
+    factors = {
+        start: ((norm[0] / norm[-1]) ** (1 / 19)).item() for start, norm in norms.items()
+    }  # a layer
     laws = {start: (VARIANCES[start] / 2) ** 0.5 for start in norms}
     claims = [
         {
@@ -366,13 +416,17 @@ def main(argv: list[str] | None = None) -> dict:
         {
             "claim": "the gradient's norm changes by √(nv/2) a layer of rectifiers, within 5%, at each of three starts",
             "paper": "its variance by nv/2 (He et al. 2015, sec. 2.2)",
-            "here": ", ".join(f"{factors[start]:.3f} {STARTS[start]} (law {laws[start]:.3f})" for start in norms),
+            "here": ", ".join(
+                f"{factors[start]:.3f} {STARTS[start]} (law {laws[start]:.3f})" for start in norms
+            ),
             "holds": all(abs(factors[start] / laws[start] - 1) < 0.05 for start in norms),
         },
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": dataset,
         "headline": f"{error:.2f}% of test digits misread by a net of two rectifier layers, "

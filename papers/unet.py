@@ -75,12 +75,20 @@ def draw_cells(side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """
     y, x = np.mgrid[:side, :side]
     grid = np.arange(0, side + 17, 17.0)
-    centres = np.stack(np.meshgrid(grid, grid)).reshape(2, -1) + rng.normal(0, 3, (2, len(grid) ** 2))
-    rows, columns = centres[:, rng.random(len(grid) ** 2) < 0.75][..., None, None]  # a quarter of the places is empty
-    turn, stretch, radius = rng.uniform([[0], [1], [7.5]], [[np.pi], [1.25], [10]], (3, len(rows)))[..., None, None]
+    centres = np.stack(np.meshgrid(grid, grid)).reshape(2, -1) + rng.normal(
+        0, 3, (2, len(grid) ** 2)
+    )
+    rows, columns = centres[:, rng.random(len(grid) ** 2) < 0.75][
+        ..., None, None
+    ]  # a quarter of the places is empty
+    turn, stretch, radius = rng.uniform([[0], [1], [7.5]], [[np.pi], [1.25], [10]], (3, len(rows)))[
+        ..., None, None
+    ]
     along = (y - rows) * np.sin(turn) + (x - columns) * np.cos(turn)
     across = (y - rows) * np.cos(turn) - (x - columns) * np.sin(turn)
-    reach = np.hypot(along / stretch, across * stretch) / radius  # (cells, side, side), 1 at the border of a cell
+    reach = (
+        np.hypot(along / stretch, across * stretch) / radius
+    )  # (cells, side, side), 1 at the border of a cell
     nearest, (first, second) = reach.argmin(0), np.sort(reach, axis=0)[:2]
     gap = (first < 1) & (second - first < 0.22)
     cells = np.where((first < 1) & ~gap, nearest + 1, 0)
@@ -88,7 +96,11 @@ def draw_cells(side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
     texture = ndimage.gaussian_filter(rng.normal(size=(side, side)), 1.5)
     bright = rng.uniform(0.12, 0.3, len(rows))[nearest] + 0.25 * texture
-    light = 1 + rng.uniform(-0.3, 0.3) * (2 * x / side - 1) + rng.uniform(-0.3, 0.3) * (2 * y / side - 1)
+    light = (
+        1
+        + rng.uniform(-0.3, 0.3) * (2 * x / side - 1)
+        + rng.uniform(-0.3, 0.3) * (2 * y / side - 1)
+    )
     picture = light * ndimage.gaussian_filter(0.5 + bright * (first < 1) - 0.15 * gap, 1.0)
     picture += rng.normal(0, 0.06, picture.shape)
     return torch.tensor((picture - picture.mean()) / picture.std()).float(), torch.tensor(cells)
@@ -137,7 +149,9 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(width, 2, 1)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-                nodes = layer.in_channels * (layer.kernel_size[0] // layer.stride[0]) ** 2  # that feed one output
+                nodes = (
+                    layer.in_channels * (layer.kernel_size[0] // layer.stride[0]) ** 2
+                )  # that feed one output
                 nn.init.normal_(layer.weight, std=(2 / nodes) ** 0.5)  # sec. 3
                 nn.init.zeros_(layer.bias)
 
@@ -163,8 +177,12 @@ def weight_map(cells: Tensor, w0: float = 10, sigma: float = 5.0) -> Tensor:
     """Eq. 2 for numbered cells (H, W): weights (H, W)."""
     mask = cells > 0
     share = mask.float().mean()
-    balance = torch.where(mask, 0.5 / share, 0.5 / (1 - share))  # w_c: cell and background count alike
-    distances = [ndimage.distance_transform_edt((cells != number).numpy()) for number in cells[mask].unique()]
+    balance = torch.where(
+        mask, 0.5 / share, 0.5 / (1 - share)
+    )  # w_c: cell and background count alike
+    distances = [
+        ndimage.distance_transform_edt((cells != number).numpy()) for number in cells[mask].unique()
+    ]
     d1, d2 = torch.tensor(np.sort(distances, axis=0)[:2]).float()
     return balance + torch.where(mask, 0, w0 * torch.exp(-((d1 + d2) ** 2) / (2 * sigma**2)))
 
@@ -195,14 +213,18 @@ def segment(model: UNet, pictures: Tensor, tile: int) -> Tensor:
     for top in range(0, height - 4, tile - 4):
         for left in range(0, width - 4, tile - 4):
             part = model(window(pictures, top - m, left - m, tile + 2 * m).to(device)).cpu()
-            logits[:, :, top : top + tile, left : left + tile] = part[:, :, : height - top, : width - left]
+            logits[:, :, top : top + tile, left : left + tile] = part[
+                :, :, : height - top, : width - left
+            ]
     return logits
 
 
 def displacement(count: int, side: int, spread: float) -> Tensor:
     """Smooth random displacements (count, 2, side, side) in pixels, down and right: normal with deviation `spread` at
     the points of a 3x3 grid over the picture, bicubic in between (sec. 3.1)."""
-    return F.interpolate(spread * torch.randn(count, 2, 3, 3), (side, side), mode="bicubic", align_corners=True)
+    return F.interpolate(
+        spread * torch.randn(count, 2, 3, 3), (side, side), mode="bicubic", align_corners=True
+    )
 
 
 def bend(maps: Tensor, shift: Tensor) -> Tensor:
@@ -210,19 +232,25 @@ def bend(maps: Tensor, shift: Tensor) -> Tensor:
     height, width = maps.shape[2:]
     y = torch.arange(height)[:, None] + shift[:, 0]
     x = torch.arange(width) + shift[:, 1]
-    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)  # (B, H, W, 2), from -1 to 1
+    grid = torch.stack(
+        [2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1
+    )  # (B, H, W, 2), from -1 to 1
     return F.grid_sample(maps, grid, padding_mode="reflection", align_corners=True)
 
 
 # %% Training
 
 
-def train(model: UNet, data: tuple[Tensor, Tensor], w0: float, spread: float, steps: int, crop: int = 68) -> UNet:
+def train(
+    model: UNet, data: tuple[Tensor, Tensor], w0: float, spread: float, steps: int, crop: int = 68
+) -> UNet:
     """Adam, its rate falling to 0 in a straight line. Each step shows two bent pictures: of a crop of both the cells
     are predicted, and what lies within the margin of the crop is seen as well."""
     pictures, cells = data
     weights = torch.stack([weight_map(numbered, w0) for numbered in cells])
-    maps = torch.cat([pictures, (cells > 0).float()[:, None], weights[:, None]], dim=1)  # (N, 3, H, W)
+    maps = torch.cat(
+        [pictures, (cells > 0).float()[:, None], weights[:, None]], dim=1
+    )  # (N, 3, H, W)
     device, side, m = model.head.weight.device, maps.shape[2], margin(model.poolings)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
@@ -267,23 +295,32 @@ def predict(model: UNet, pictures: Tensor) -> np.ndarray:
     return (segment(model, pictures, tile=pictures.shape[2]).argmax(dim=1) == 1).numpy()
 
 
-def trained(args: argparse.Namespace, data: tuple, spread: float = 2, w0: float = 10, skip: bool = True) -> UNet:
+def trained(
+    args: argparse.Namespace, data: tuple, spread: float = 2, w0: float = 10, skip: bool = True
+) -> UNet:
     """A net that goes without what it is told to; all of them begin with the same seed."""
     torch.manual_seed(args.seed)
-    model = UNet(args.width, args.poolings, skip).to(args.device, memory_format=torch.channels_last)  # for speed
+    model = UNet(args.width, args.poolings, skip).to(
+        args.device, memory_format=torch.channels_last
+    )  # for speed
     return train(model, data, w0, spread, args.steps)
 
 
 def seam(model: UNet, pictures: Tensor) -> float:
     """Largest difference between the logits from small tiles and those in one piece, over the deviation of these."""
     whole = segment(model, pictures, tile=pictures.shape[2])
-    return max(((segment(model, pictures, tile) - whole).abs().max() / whole.std()).item() for tile in (20, 36, 68))
+    return max(
+        ((segment(model, pictures, tile) - whole).abs().max() / whole.std()).item()
+        for tile in (20, 36, 68)
+    )
 
 
 # %% Figure
 
 
-def draw(picture: Tensor, cells: Tensor, masks: dict[str, np.ndarray], scores: dict, path: Path) -> None:
+def draw(
+    picture: Tensor, cells: Tensor, masks: dict[str, np.ndarray], scores: dict, path: Path
+) -> None:
     """One picture (H, W) and its true cells (H, W), what two nets make of it, and every net's score()."""
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 9.6), layout="constrained")
     maps, *answers, bars = axes.flat
@@ -294,14 +331,24 @@ def draw(picture: Tensor, cells: Tensor, masks: dict[str, np.ndarray], scores: d
     for axis, (name, mask) in zip(answers, masks.items()):
         found, count = ndimage.label(mask)
         axis.imshow(picture, cmap="gray")
-        axis.imshow(np.where(mask, found * 7 % 20, np.nan), cmap="tab20", alpha=0.45, vmin=0, vmax=19)
+        axis.imshow(
+            np.where(mask, found * 7 % 20, np.nan), cmap="tab20", alpha=0.45, vmin=0, vmax=19
+        )
         axis.set(title=f"{name}: {count} pieces, a colour each", xticks=[], yticks=[])
     places = np.arange(len(scores))
     for k, measure in enumerate(("intersection over union", "cells merged with another")):
-        drawn = bars.barh(places + 0.4 * k, [both[k] for both in scores.values()], 0.36, label=measure)
+        drawn = bars.barh(
+            places + 0.4 * k, [both[k] for both in scores.values()], 0.36, label=measure
+        )
         bars.bar_label(drawn, fmt="%.0f", padding=3)
     bars.set_yticks(places + 0.2, [name.replace(" ", "\n", 1) for name in scores])
-    bars.set(title="All nets on new pictures", xlabel="%", xlim=(0, 100), ylim=(len(scores) - 0.3, -1.3), box_aspect=1)
+    bars.set(
+        title="All nets on new pictures",
+        xlabel="%",
+        xlim=(0, 100),
+        ylim=(len(scores) - 0.3, -1.3),
+        box_aspect=1,
+    )
     bars.legend(loc="upper right", ncols=2, fontsize=9)
     figure.savefig(path, dpi=100)
 
@@ -310,13 +357,17 @@ def draw(picture: Tensor, cells: Tensor, masks: dict[str, np.ndarray], scores: d
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1300, help="training steps of a net")
     parser.add_argument("--width", type=int, default=8, help="maps at full resolution (paper: 64)")
-    parser.add_argument("--poolings", type=int, default=3, help="how often the resolution is halved (paper: 4)")
+    parser.add_argument(
+        "--poolings", type=int, default=3, help="how often the resolution is halved (paper: 4)"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -378,7 +429,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": "drawn cells that touch",
         "headline": f"crowded cells found with an IoU of {iou['U-Net']:.0f}%, {merged['U-Net']:.0f}% of them merged",

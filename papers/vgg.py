@@ -66,7 +66,12 @@ CONFIGURATIONS = {  # Table 1: five stages, each a row of kernel sides; a poolin
 }
 MILLIONS = {"A": 133, "B": 133, "C": 134, "D": 138, "E": 144}  # parameters, Table 2
 DEEPER = ["3", "33", "333", "3333", "333333"]  # the testbed's stacks
-RIVALS = {"5": "33", "7": "333", "55": "3333", "77": "333333"}  # larger kernels, and 3x3 layers with the same field
+RIVALS = {
+    "5": "33",
+    "7": "333",
+    "55": "3333",
+    "77": "333333",
+}  # larger kernels, and 3x3 layers with the same field
 CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
@@ -86,14 +91,26 @@ def load_cifar10(root: Path) -> tuple:
     try:
         train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] * 255 / 16
-        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        x = (
+            torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+            .expand(-1, 3, -1, -1)
+            .byte()
+        )
         y = torch.tensor(digits.target)
         return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
-    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
-    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    copy = (
+        " (JPEG-recompressed copy)"
+        if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists()
+        else ""
+    )
+    x, x_test = (
+        torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test)
+    )
     return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
@@ -110,7 +127,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -160,7 +179,9 @@ class VGG(nn.Module):
 
 def stack(kernels: str, width: int = 16) -> nn.Sequential:
     """The testbed: layers without pooling, and the mean over all places; (B, 1, 14, 14) to logits (B, 10)."""
-    return nn.Sequential(*stage(kernels, 1, width), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+    return nn.Sequential(
+        *stage(kernels, 1, width), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10)
+    )
 
 
 def initialize(model: nn.Module) -> nn.Module:
@@ -209,7 +230,9 @@ def train(model: nn.Module, optimizer, x: Tensor, y: Tensor, steps: int, mirrore
         batch = torch.randint(len(x), (64,), device=x.device)
         images = x[batch]
         if mirrored:  # a random half of the images, left and right exchanged
-            images = torch.where(torch.rand(64, 1, 1, 1, device=x.device) < 0.5, images.flip(3), images)
+            images = torch.where(
+                torch.rand(64, 1, 1, 1, device=x.device) < 0.5, images.flip(3), images
+            )
         logits = model(images.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, y[batch], label_smoothing=0.1)
         optimizer.zero_grad()
@@ -233,7 +256,9 @@ def at_work(configuration: str, data: list[Tensor], width: int, hidden: int, ste
     model = VGG(configuration, width, hidden, side=32, batch_norm=True)
     model.classifier[-1] = nn.Linear(hidden, 10)  # for ImageNet's 1,000 classes
     model = initialize(model).to(x.device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
     train(model, optimizer, x, y, steps, mirrored=True)
     return predict(model, x_test)
 
@@ -264,16 +289,34 @@ def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor) -> None:
 
 def draw_errors(axis, errors: dict[str, float]) -> None:
     """Test error over the side of the field, with the number of parameters beside each point."""
-    axis.semilogy([field_side(k) for k in DEEPER], [errors[k] for k in DEEPER], "o-", color="C0", label="3x3 kernels")
-    axis.semilogy([field_side(k) for k in RIVALS], [errors[k] for k in RIVALS], "s:", color="C1", label="larger ones")
+    axis.semilogy(
+        [field_side(k) for k in DEEPER],
+        [errors[k] for k in DEEPER],
+        "o-",
+        color="C0",
+        label="3x3 kernels",
+    )
+    axis.semilogy(
+        [field_side(k) for k in RIVALS],
+        [errors[k] for k in RIVALS],
+        "s:",
+        color="C1",
+        label="larger ones",
+    )
     for kernels in DEEPER:
         said = f"{len(kernels)} of 3x3 \n{parameters(stack(kernels)):,} "
-        axis.text(field_side(kernels), 0.94 * errors[kernels], said, color="C0", ha="right", va="top")
+        axis.text(
+            field_side(kernels), 0.94 * errors[kernels], said, color="C0", ha="right", va="top"
+        )
     for kernels in RIVALS:
         said = f" {len(kernels)} of {kernels[0]}x{kernels[0]}\n {parameters(stack(kernels)):,}"
         axis.text(field_side(kernels), 1.06 * errors[kernels], said, color="C1", va="bottom")
     axis.set(title="Error by what an output sees, with parameters", ylabel="test error (%)")
-    axis.set(xlabel="side of the field (pixels)", xticks=[field_side(kernels) for kernels in DEEPER], xlim=(1, 15))
+    axis.set(
+        xlabel="side of the field (pixels)",
+        xticks=[field_side(kernels) for kernels in DEEPER],
+        xlim=(1, 15),
+    )
     axis.set_ylim(0.4 * min(errors.values()), 120)
     axis.legend(loc="lower left")
 
@@ -283,24 +326,43 @@ def draw_fields(axis, digit: Tensor) -> None:
     axis.imshow(digit, cmap="gray_r", vmax=2)
     for kernels in DEEPER:
         side = field_side(kernels)
-        axis.add_patch(Rectangle((7 - side / 2, 7 - side / 2), side, side, fill=False, color="C0", lw=1.5))
+        axis.add_patch(
+            Rectangle((7 - side / 2, 7 - side / 2), side, side, fill=False, color="C0", lw=1.5)
+        )
         axis.text(7.1 - side / 2, 6.9 - side / 2, len(kernels), color="C0", va="bottom")
-    axis.set(title="Fields of 1 to 6 layers on a digit", xlim=(-1, 14), ylim=(14, -1), xticks=[], yticks=[])
+    axis.set(
+        title="Fields of 1 to 6 layers on a digit",
+        xlim=(-1, 14),
+        ylim=(14, -1),
+        xticks=[],
+        yticks=[],
+    )
 
 
 # %% Run
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--configuration", choices=list(CONFIGURATIONS), default="small", help="of the net on CIFAR-10")
+    parser.add_argument(
+        "--configuration",
+        choices=list(CONFIGURATIONS),
+        default="small",
+        help="of the net on CIFAR-10",
+    )
     parser.add_argument("--steps", type=int, default=3000, help="its training steps")
-    parser.add_argument("--width", type=int, default=16, help="channels of its first stage (paper: 64)")
-    parser.add_argument("--hidden", type=int, default=128, help="units of its fully connected layers (paper: 4096)")
+    parser.add_argument(
+        "--width", type=int, default=16, help="channels of its first stage (paper: 64)"
+    )
+    parser.add_argument(
+        "--hidden", type=int, default=128, help="units of its fully connected layers (paper: 4096)"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     try:
@@ -319,9 +381,16 @@ def main(argv: list[str] | None = None) -> dict:
     steps, stack_steps = args.steps, 500
     if args.smoke:
         steps, stack_steps = 2, 2
-        test_images, test_labels, x_test, y_test = (t[:100] for t in (test_images, test_labels, x_test, y_test))
+        test_images, test_labels, x_test, y_test = (
+            t[:100] for t in (test_images, test_labels, x_test, y_test)
+        )
     colour = [images / 127.5 - 1, labels, test_images / 127.5 - 1, test_labels]  # (N, 3, 32, 32)
-    grey = [F.avg_pool2d(x[:, None], 2), y, F.avg_pool2d(x_test[:, None], 2), y_test]  # (N, 1, 14, 14)
+    grey = [
+        F.avg_pool2d(x[:, None], 2),
+        y,
+        F.avg_pool2d(x_test[:, None], 2),
+        y_test,
+    ]  # (N, 1, 14, 14)
     colour, grey = ([tensor.to(args.device) for tensor in part] for part in (colour, grey))
 
     said = at_work(args.configuration, colour, args.width, args.hidden, steps).cpu()
@@ -332,7 +401,9 @@ def main(argv: list[str] | None = None) -> dict:
 
     figure = plt.figure(figsize=(13, 8), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.5])
-    top.suptitle(f"{cifar_name}: {right:.1f}% of the test images right; what the net says of twenty (red: wrong)")
+    top.suptitle(
+        f"{cifar_name}: {right:.1f}% of the test images right; what the net says of twenty (red: wrong)"
+    )
     draw_images(top, test_images, test_labels, said)
     panels = bottom.subplots(1, 3, width_ratios=[1.6, 1, 1.1])
     draw_errors(panels[0], errors)
@@ -377,7 +448,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     headline = f"a small VGG, {right:.1f}% right on {cifar_name}"
     return {"data": f"{cifar_name}, {mnist_name}", "headline": headline, "claims": claims}
 

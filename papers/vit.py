@@ -76,14 +76,26 @@ def load_cifar10(root: Path) -> tuple:
     try:
         train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] * 255 / 16
-        x = torch.nn.functional.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1).byte()
+        x = (
+            torch.nn.functional.interpolate(x, size=32, mode="bilinear")
+            .expand(-1, 3, -1, -1)
+            .byte()
+        )
         y = torch.tensor(digits.target)
         return "digits (stand-in for CIFAR-10)", x[360:], y[360:], x[:360], y[:360]
-    copy = " (JPEG-recompressed copy)" if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists() else ""
-    x, x_test = (torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test))
+    copy = (
+        " (JPEG-recompressed copy)"
+        if Path(root, CIFAR10.base_folder, "JPEG_COPY.txt").exists()
+        else ""
+    )
+    x, x_test = (
+        torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous() for part in (train, test)
+    )
     return f"CIFAR-10{copy}", x, torch.tensor(train.targets), x_test, torch.tensor(test.targets)
 
 
@@ -100,7 +112,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -114,7 +128,9 @@ def prepare(images: Tensor, order: Tensor) -> Tensor:
     return (images.flatten(2)[:, :, order] / 64 - 2).view(images.shape)
 
 
-def batches(images: Tensor, labels: Tensor, order: Tensor, mirror: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    images: Tensor, labels: Tensor, order: Tensor, mirror: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Random batches of 128 without end; half the images mirrored, if wanted, before their pixels are put in order."""
     while True:
         chosen = torch.randint(len(images), (128,), device=images.device)
@@ -143,8 +159,12 @@ class Attention(nn.Module):
         self.qkv, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, z: Tensor) -> Tensor:
-        q, k, v = self.qkv(z).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, N + 1, D / H) each
-        self.weights = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)  # A, kept for the figure
+        q, k, v = (
+            self.qkv(z).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B, H, N + 1, D / H) each
+        self.weights = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(
+            dim=-1
+        )  # A, kept for the figure
         return self.output((self.weights @ v).transpose(1, 2).flatten(2))  # (B, N + 1, D)
 
 
@@ -163,7 +183,13 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    def __init__(self, shape: tuple[int, int, int], patch: int, sizes: tuple[int, int, int, int], classes: int = 10):
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        patch: int,
+        sizes: tuple[int, int, int, int],
+        classes: int = 10,
+    ):
         """shape: channels, height and width of the images; sizes: a row of Table 1, layers, D, MLP size, heads."""
         super().__init__()
         (channels, *sides), (layers, width, hidden, heads) = shape, sizes
@@ -177,7 +203,9 @@ class ViT(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, classes)."""
         words = self.embed(cut(images, self.patch).flatten(2))  # (B, N, D)
-        z = torch.cat([self.token.expand(len(words), -1, -1), words], dim=1) + self.positions  # eq. 1
+        z = (
+            torch.cat([self.token.expand(len(words), -1, -1), words], dim=1) + self.positions
+        )  # eq. 1
         return self.head(self.norm(self.blocks(z)[:, 0]))  # eq. 4
 
 
@@ -194,9 +222,18 @@ def roll_out(model: ViT, images: Tensor) -> Tensor:
 
 def cnn(channels: int) -> nn.Sequential:
     """A plain convolutional net, much like conv_net.py's."""
-    layers = [nn.Conv2d(channels, 16, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    layers = [
+        nn.Conv2d(channels, 16, 5, stride=2, padding=2, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+    ]
     for n in (16, 32, 64):  # half the side, twice the channels
-        layers += [nn.Conv2d(n, 2 * n, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(2 * n), nn.ReLU()]
+        layers += [
+            nn.Conv2d(n, 2 * n, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(2 * n),
+            nn.ReLU(),
+        ]
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 10))
     return net.to(memory_format=torch.channels_last)  # colours last in memory: a fifth faster
 
@@ -204,11 +241,17 @@ def cnn(channels: int) -> nn.Sequential:
 # %% Training
 
 
-def train(model: nn.Module, data: Iterator[tuple[Tensor, Tensor]], steps: int, rate: float) -> Iterator[int]:
+def train(
+    model: nn.Module, data: Iterator[tuple[Tensor, Tensor]], steps: int, rate: float
+) -> Iterator[int]:
     """AdamW, its rate rising to the highest in a tenth of the steps and falling to 0; yields the steps done."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05, fused=True)
-    for step, (x, y) in zip(tqdm(range(1, steps + 1), desc=type(model).__name__, disable=None), data):
-        optimizer.param_groups[0]["lr"] = rate * min(10 * step / steps, (1 + 1 / steps - step / steps) / 0.9)
+    for step, (x, y) in zip(
+        tqdm(range(1, steps + 1), desc=type(model).__name__, disable=None), data
+    ):
+        optimizer.param_groups[0]["lr"] = rate * min(
+            10 * step / steps, (1 + 1 / steps - step / steps) / 0.9
+        )
         model.train()
         loss = F.cross_entropy(model(x), y, label_smoothing=0.1)
         optimizer.zero_grad()
@@ -237,7 +280,9 @@ def shuffle(side: int, patch: int) -> tuple[Tensor, Tensor, Tensor]:
     """A random order of all pixels (side²,) that keeps patches together: of patches, and of pixels inside each."""
     places = cut(torch.arange(side**2).view(1, 1, side, side), patch)[0].flatten(1)  # (N, P²)
     patches, inside = torch.randperm(len(places)), torch.randperm(patch**2)
-    order = places[patches][:, inside].view(side // patch, -1, patch, patch).transpose(1, 2).flatten()
+    order = (
+        places[patches][:, inside].view(side // patch, -1, patch, patch).transpose(1, 2).flatten()
+    )
     return order, patches, inside
 
 
@@ -245,11 +290,15 @@ def follow(model: ViT, patches: Tensor, inside: Tensor) -> ViT:
     """The same net for images that have been shuffled so: the rows of E_pos and of E go the same way."""
     twin = copy.deepcopy(model)
     twin.positions.data[:, 1:] = model.positions[:, 1 + patches]
-    twin.embed.weight.data = model.embed.weight.unflatten(1, (-1, len(inside)))[:, :, inside].flatten(1)
+    twin.embed.weight.data = model.embed.weight.unflatten(1, (-1, len(inside)))[
+        :, :, inside
+    ].flatten(1)
     return twin
 
 
-def data_curve(data: list[Tensor], steps: int, device: str, seed: int) -> dict[str, dict[int, float]]:
+def data_curve(
+    data: list[Tensor], steps: int, device: str, seed: int
+) -> dict[str, dict[int, float]]:
     """Figs. 3 and 4, on MNIST (training images, labels, the same to test): {network: {images: test accuracy}}."""
     x, x_test = ((255 * images[:, None]).round().byte().to(device) for images in data[::2])
     y, y_test = (labels.to(device) for labels in data[1::2])
@@ -260,10 +309,17 @@ def data_curve(data: list[Tensor], steps: int, device: str, seed: int) -> dict[s
         more = round(steps * math.log10(count / 10))  # many images need many steps
         for network, curve in curves.items():
             torch.manual_seed(seed)
-            model = (ViT((1, 28, 28), 7, (2, 64, 128, 4)) if network == "ViT" else cnn(1)).to(device)
+            model = (ViT((1, 28, 28), 7, (2, 64, 128, 4)) if network == "ViT" else cnn(1)).to(
+                device
+            )
             best = -1.0
-            for step in train(model, batches(x[:count], y[:count], order, False), more, RATES[network]):
-                if step % max(1, more // 20) == 0 and (now := accuracy(model, x_aside, y_aside, order)) > best:
+            for step in train(
+                model, batches(x[:count], y[:count], order, False), more, RATES[network]
+            ):
+                if (
+                    step % max(1, more // 20) == 0
+                    and (now := accuracy(model, x_aside, y_aside, order)) > best
+                ):
                     best, weights = now, copy.deepcopy(model.state_dict())
             model.load_state_dict(weights)
             curve[count] = accuracy(model, x_test, y_test, order)
@@ -279,24 +335,39 @@ def draw(shown: list[Tensor], scores: dict, curves: dict, path: Path) -> None:
     figure = plt.figure(figsize=(13, 9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.2, 1])
     images, shuffled, labels, said, maps = (tensor.cpu() for tensor in shown)
-    light = F.interpolate(maps.view(10, 1, math.isqrt(maps.shape[1]), -1), size=images.shape[-1], mode="bilinear")
+    light = F.interpolate(
+        maps.view(10, 1, math.isqrt(maps.shape[1]), -1), size=images.shape[-1], mode="bilinear"
+    )
     images, shuffled = images / 4 + 0.5, shuffled / 4 + 0.5  # numbers from 0 to 1 again
     rows = images, images * light / light.amax(dim=(2, 3), keepdim=True), shuffled
     for k, column in enumerate(above.subplots(3, 10).T):
         for axis, row in zip(column, rows):
             axis.imshow(row[k].permute(1, 2, 0).numpy())
             axis.axis("off")
-        column[0].set_title(CLASSES[said[k]], fontsize=10, color="black" if said[k] == labels[k] else "C3")
-    above.suptitle("What the ViT says (red: wrong); lit by what its class token attends to; shuffled", fontsize=11)
+        column[0].set_title(
+            CLASSES[said[k]], fontsize=10, color="black" if said[k] == labels[k] else "C3"
+        )
+    above.suptitle(
+        "What the ViT says (red: wrong); lit by what its class token attends to; shuffled",
+        fontsize=11,
+    )
     bars, lines = below.subplots(1, 2)
     for offset, (network, colour) in zip((-0.2, 0.2), COLOURS.items()):
         heights = [scores[network, order] for order in ORDERS]
-        bars.bar_label(bars.bar([offset, 1 + offset], heights, 0.38, color=colour, label=network), fmt="%.1f")
-        lines.semilogx(list(curves[network]), list(curves[network].values()), "o-", color=colour, label=network)
+        bars.bar_label(
+            bars.bar([offset, 1 + offset], heights, 0.38, color=colour, label=network), fmt="%.1f"
+        )
+        lines.semilogx(
+            list(curves[network]), list(curves[network].values()), "o-", color=colour, label=network
+        )
     bars.set(title="CIFAR-10, in order and shuffled", ylabel="test accuracy (%)", ylim=(0, 100))
     bars.set_xticks([0, 1], ORDERS)
     bars.legend(loc="upper right", ncols=2)
-    lines.set(title="MNIST, from few images and from many", xlabel="training images", ylabel="test accuracy (%)")
+    lines.set(
+        title="MNIST, from few images and from many",
+        xlabel="training images",
+        ylabel="test accuracy (%)",
+    )
     figure.savefig(path, dpi=110)
 
 
@@ -304,12 +375,16 @@ def draw(shown: list[Tensor], scores: dict, curves: dict, path: Path) -> None:
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patch", type=int, default=8, choices=(2, 4, 8, 16), help="side of a patch of CIFAR-10")
+    parser.add_argument(
+        "--patch", type=int, default=8, choices=(2, 4, 8, 16), help="side of a patch of CIFAR-10"
+    )
     parser.add_argument("--width", type=int, default=64, help="D, a multiple of 16")
     parser.add_argument("--steps", type=int, default=1200, help="training steps on CIFAR-10")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
@@ -330,7 +405,13 @@ def main(argv: list[str] | None = None) -> dict:
     digits, *data = load_mnist(args.data)
     steps, curve_steps = args.steps, 150
     if args.smoke:
-        steps, curve_steps, data, x_test, y_test = 4, 2, [part[:200] for part in data], x_test[:100], y_test[:100]
+        steps, curve_steps, data, x_test, y_test = (
+            4,
+            2,
+            [part[:200] for part in data],
+            x_test[:100],
+            y_test[:100],
+        )
 
     shuffled, patches, inside = shuffle(32, args.patch)
     order, nets, scores = torch.arange(32**2), {}, {}
@@ -338,20 +419,33 @@ def main(argv: list[str] | None = None) -> dict:
     for network in COLOURS:
         for name, pixels in zip(ORDERS, (order, shuffled)):
             torch.manual_seed(args.seed)
-            model = (ViT((3, 32, 32), args.patch, sizes) if network == "ViT" else cnn(3)).to(args.device)
-            list(train(model, batches(x, y, pixels, mirror="CIFAR" in cifar), steps, RATES[network]))  # all its steps
-            nets[network, name], scores[network, name] = model, accuracy(model, x_test, y_test, pixels)
+            model = (ViT((3, 32, 32), args.patch, sizes) if network == "ViT" else cnn(3)).to(
+                args.device
+            )
+            list(
+                train(model, batches(x, y, pixels, mirror="CIFAR" in cifar), steps, RATES[network])
+            )  # all its steps
+            nets[network, name], scores[network, name] = (
+                model,
+                accuracy(model, x_test, y_test, pixels),
+            )
     vit = nets["ViT", "in order"]
     logits = predict(vit, x_test, order)
-    difference = (predict(follow(vit, patches, inside), x_test, shuffled) - logits).abs().max().item()
+    difference = (
+        (predict(follow(vit, patches, inside), x_test, shuffled) - logits).abs().max().item()
+    )
     curves = data_curve(data, curve_steps, args.device, args.seed)
 
     images, mixed = (prepare(x_test[:10], pixels) for pixels in (order, shuffled))
     shown = [images, mixed, y_test[:10], logits[:10].argmax(dim=1), roll_out(vit, images)]
     draw(shown, scores, curves, args.out / "vit.png")
 
-    lost = {network: scores[network, "in order"] - scores[network, "shuffled"] for network in COLOURS}
-    (few, *_, many), (cnn_few, *_, cnn_many) = (list(curves[network].values()) for network in COLOURS)
+    lost = {
+        network: scores[network, "in order"] - scores[network, "shuffled"] for network in COLOURS
+    }
+    (few, *_, many), (cnn_few, *_, cnn_many) = (
+        list(curves[network].values()) for network in COLOURS
+    )
     lead, later = cnn_few - few, cnn_many - many
     errors = [(100 - a) / max(0.01, 100 - b) for a, b in ((few, cnn_few), (many, cnn_many))]
     claims = [
@@ -376,7 +470,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": f"{cifar}, {digits}",
         "headline": f"a ViT with patches of {args.patch} pixels, {scores['ViT', 'in order']:.1f}% right on {cifar}",

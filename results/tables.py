@@ -9,6 +9,7 @@ python results/tables.py --check    changes nothing; says what is out of date an
 """
 
 import argparse
+import ast
 import json
 import sys
 from pathlib import Path
@@ -88,7 +89,10 @@ def script_of(name: str) -> Path:
 
 def verdicts(result: dict) -> list[list[bool]]:
     """A row a claim, and in it an entry a seed."""
-    return [list(row) for row in zip(*([claim["holds"] for claim in run["claims"]] for run in result["runs"]))]
+    return [
+        list(row)
+        for row in zip(*([claim["holds"] for claim in run["claims"]] for run in result["runs"]))
+    ]
 
 
 def held(result: dict) -> str:
@@ -109,14 +113,19 @@ def cell(text: str) -> str:
 
 
 def gallery() -> str:
-    rows = ["| | script | what came out | claims that hold | time |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| | script | what came out | claims that hold | time |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name, concept in TOPICS.items():
         result = record(name)
         title = f"**{concept}**<br>[`{name}.py`]({name}.py)"
         if result is None:
             rows.append(f"| | {title} | | | |")
             continue
-        thumbnail = f'<a href="{name}.py"><img src="results/{name}.png" width="200" alt="{concept}"></a>'
+        thumbnail = (
+            f'<a href="{name}.py"><img src="results/{name}.png" width="200" alt="{concept}"></a>'
+        )
         headline = cell(result["runs"][0]["headline"])
         rows.append(f"| {thumbnail} | {title} | {headline} | {held(result)} | {seconds(result)} |")
     return "\n".join(rows)
@@ -142,38 +151,81 @@ def syllabus() -> str:
             file = f"[`{name}.py`]({name}.py)" if script_of(name).exists() else f"`{name}.py`"
             row = [concept, f"{authors}, *{title}*", file, status(name)]
             result = record(name)
-            row += [cell(result["runs"][0]["headline"]), held(result), seconds(result)] if result else ["", "", ""]
+            row += (
+                [cell(result["runs"][0]["headline"]), held(result), seconds(result)]
+                if result
+                else ["", "", ""]
+            )
             rows.append("| " + " | ".join(row) + " |")
         phases.append("\n".join(rows))
     return "\n\n".join(phases)
 
 
+def caption(name: str) -> str:
+    """Under a picture: the first paragraph of the docstring of the script's draw, on one line."""
+    source = script_of(name).read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "draw":
+            paragraph = (ast.get_docstring(node) or "").split("\n\n")[0]
+            return " ".join(paragraph.split())
+    return ""
+
+
+def claims_table(runs: list[dict], holding: list[list[bool]]) -> list[str]:
+    """A row a claim: its words, what each seed measured, on how many seeds it holds.
+
+    Scripts of an older form keep the paper's figure in a column of its own; in the others it stands
+    in the claim.
+    """
+    columns = ["claim", "the paper's figure"] if "paper" in runs[0]["claims"][0] else ["claim"]
+    columns += [f"seed {run['seed']}" for run in runs] + ["holds"]
+    rows = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for number, row in enumerate(holding):
+        claim = runs[0]["claims"][number]
+        cells = [claim[key] for key in ("claim", "paper") if key in claim]
+        cells += [run["claims"][number]["here"] for run in runs]
+        cells.append(f"{sum(row)} of {len(row)}" if any(row) else "**FAILS**")
+        rows.append("| " + " | ".join(map(cell, cells)) + " |")
+    return rows
+
+
+def machine(result: dict) -> str:
+    """How long the runs took, on what."""
+    runs = result["runs"]
+    times = ", ".join(f"{run['seconds']:.0f}" for run in runs)
+    threads = f"{result['threads']} thread" + "s" * (result["threads"] > 1)
+    peaks = [run["peak_mb"] for run in runs]
+    memory = f"; {max(peaks) / 1000:.1f} GB at most" if None not in peaks else ""
+    versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
+    return f"{times} s on {result['device']}, {threads}{memory}; {versions}."
+
+
 def whole_record() -> str:
-    """Every script's picture and claims, with what each seed measured."""
+    """Every script's picture with its caption, and its claims with what each seed measured."""
     parts = []
     for name in [*TOPICS, *(name for phase in SYLLABUS.values() for name in phase)]:
-        if (result := record(name)) is None:
+        result = record(name)
+        if result is None:
             continue
         runs = result["runs"]
-        threads = f"{result['threads']} thread" + "s" * (result["threads"] > 1)
-        versions = ", ".join(f"{package} {version}" for package, version in result["versions"].items())
-        times = ", ".join(f"{run['seconds']:.0f}" for run in runs)
-        rows = [
-            f"## {result['title']}\n",
-            f"[`{result['script']}`](../{result['script']}) on {result['data']}\n",
-            f"![What {result['script']} draws with seed {runs[0]['seed']}]({name}.png)\n",
-            "| claim | the paper's figure | " + " | ".join(f"seed {run['seed']}" for run in runs) + " | holds |",
-            "| --- " * (len(runs) + 3) + "|",
-        ]
-        for k, holding in enumerate(verdicts(result)):
-            claim = runs[0]["claims"][k]
-            verdict = f"{sum(holding)} of {len(holding)}" if any(holding) else "**FAILS**"
-            cells = [claim["claim"], claim["paper"], *(run["claims"][k]["here"] for run in runs), verdict]
-            rows.append("| " + " | ".join(map(cell, cells)) + " |")
-        peak = max(run["peak_mb"] for run in runs)
-        rows.append(f"\n{times} s on {result['device']}, {threads}; {peak / 1000:.1f} GB at most; {versions}.")
-        parts.append("\n".join(rows))
+        parts.append(
+            "\n".join([
+                f"## {result['title']}\n",
+                f"[`{result['script']}`](../{result['script']}) on {result['data']}\n",
+                f"![What {result['script']} draws with seed {runs[0]['seed']}]({name}.png)\n",
+                f"{caption(name)}\n",
+                *claims_table(runs, verdicts(result)),
+                f"\n{machine(result)}",
+            ])
+        )  # fmt: skip
     return "\n\n".join(parts)
+
+
+def unlisted() -> list[str]:
+    """Scripts that stand but are in neither list above, so that no table shows them."""
+    listed = {*TOPICS, *(name for phase in SYLLABUS.values() for name in phase)}
+    scripts = [*ROOT.glob("*.py"), *(ROOT / "papers").glob("*.py")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in scripts if path.stem not in listed)
 
 
 def rewritten(text: str, table: str) -> str:
@@ -183,10 +235,16 @@ def rewritten(text: str, table: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing, only say what is out of date")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing, only say what is out of date"
+    )
     check = parser.parse_args(argv).check
     stale = 0
+    for script in unlisted():
+        print(f"{script} is in no table: list it in TOPICS or SYLLABUS in results/tables.py")
     for page, table in {
         "README.md": gallery(),
         "papers/README.md": syllabus(),

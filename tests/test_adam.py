@@ -56,7 +56,9 @@ def test_training_is_torchs_over_100_steps(name):
 def test_optimizer_is_torchs_on_gradients_that_vanish_and_return(name):
     """A loud start, zeros, then gradients near ε: where ε stands and which maximum is kept make a difference."""
     torch.manual_seed(2)
-    sizes = torch.cat([torch.full((20,), 10.0), torch.zeros(5), torch.full((60,), 1e-8), torch.full((15,), 1e-3)])
+    sizes = torch.cat(
+        [torch.full((20,), 10.0), torch.zeros(5), torch.full((60,), 1e-8), torch.full((15,), 1e-3)]
+    )
     gradients = sizes[:, None].double() * torch.randn(100, 30, dtype=torch.float64)
     gradients[:, :10] *= (sizes < 1)[:, None]  # a third of the weights has no loud start
     theta, state = torch.zeros(30, dtype=torch.float64), {}
@@ -96,7 +98,9 @@ def test_no_gradients_go_further_than_the_limit_that_ours_reach():
     limit = adam.BOUND * adam.EXCESS
     assert 0.98 * limit < step.item() <= limit * (1 + 1e-9)
     bursts = adam.step_lengths(adam.after_silence(8000))[8000:].amax(0)
-    torch.testing.assert_close(bursts, torch.tensor([adam.BOUND, limit]).double(), rtol=2e-3, atol=0)
+    torch.testing.assert_close(
+        bursts, torch.tensor([adam.BOUND, limit]).double(), rtol=2e-3, atol=0
+    )
 
 
 def test_reddis_example_is_torchs_and_misleads_adam_alone():
@@ -117,18 +121,26 @@ def test_units_are_spread_evenly_over_four_decades():
     torch.manual_seed(0)
     decades = adam.random_units(20_000).log10()
     assert -2 <= decades.min() < -1.99 and 1.99 < decades.max() <= 2
-    assert decades.mean().abs() < 0.05 and decades.std().item() == pytest.approx(4 / 12**0.5, rel=0.02)
+    assert decades.mean().abs() < 0.05 and decades.std().item() == pytest.approx(
+        4 / 12**0.5, rel=0.02
+    )
 
 
 def test_every_optimizer_learns_from_the_same_start_and_batches():
     torch.manual_seed(0)
     y = torch.randint(10, (500,))
-    x = torch.rand(500, 784) + F.pad(F.one_hot(y, 10).repeat(1, 70), (0, 84))  # pixel k is brighter where k % 10 = y
-    optimizers = {name: (optimizer, alpha / 2) for name, (optimizer, alpha) in adam.OPTIMIZERS.items()}
+    x = torch.rand(500, 784) + F.pad(
+        F.one_hot(y, 10).repeat(1, 70), (0, 84)
+    )  # pixel k is brighter where k % 10 = y
+    optimizers = {
+        name: (optimizer, alpha / 2) for name, (optimizer, alpha) in adam.OPTIMIZERS.items()
+    }
     runs = adam.compare(optimizers, [x, y, x, y], width=32, steps=100, seed=3)
     assert list(runs) == list(optimizers)
     firsts = {losses[0].item() for losses, _ in runs.values()}
     assert len(firsts) == 1
     for losses, wrong in runs.values():
-        assert losses.shape == (100,) and losses[-10:].mean() < 0.7 * math.log(10)  # of a uniform guess
+        assert losses.shape == (100,) and losses[-10:].mean() < 0.7 * math.log(
+            10
+        )  # of a uniform guess
         assert wrong < 60

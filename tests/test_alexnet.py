@@ -21,7 +21,9 @@ def random(*shape):
 
 
 @pytest.mark.parametrize("shape", [(2, 7, 3, 4), (1, 12, 1, 2), (4, 96, 2, 2)])
-@pytest.mark.parametrize("options", [{}, {"k": 1.3, "n": 3, "alpha": 0.7, "beta": 0.4}, {"n": 7, "alpha": 0.4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"k": 1.3, "n": 3, "alpha": 0.7, "beta": 0.4}, {"n": 7, "alpha": 0.4}]
+)
 def test_local_response_norm_equals_torchs_forward_and_backward(shape, options):
     x, readout = 50 * random(*shape), random(*shape)
     k, n, alpha, beta = ({"k": 2, "n": 5, "alpha": 1e-4, "beta": 0.75} | options).values()
@@ -55,7 +57,16 @@ def test_the_full_nets_layers_have_the_papers_sizes():
             net(torch.empty(1, 3, 224, 224))
     assert {name: a.parameters(layer) for name, layer in net.named_children()} == by_hand
     assert a.parameters(net) == sum(by_hand.values()) == 60_965_224
-    assert neurons[:8] == [96 * 55**2, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]  # sec. 3.5
+    assert neurons[:8] == [
+        96 * 55**2,
+        186_624,
+        64_896,
+        64_896,
+        43_264,
+        4096,
+        4096,
+        1000,
+    ]  # sec. 3.5
 
 
 def grouped(x, layer, groups, **options):
@@ -79,7 +90,9 @@ def test_full_net_equals_torchs_functions_forward_and_backward():
     expected = net.fc8(F.relu(net.fc7(F.relu(net.fc6(x)) / 2)) / 2)
     out = net(image)
     torch.testing.assert_close(out, expected)
-    grads = [torch.autograd.grad(y.square().sum(), [image, net.conv2.weight]) for y in (out, expected)]
+    grads = [
+        torch.autograd.grad(y.square().sum(), [image, net.conv2.weight]) for y in (out, expected)
+    ]
     torch.testing.assert_close(*grads)
 
 
@@ -109,7 +122,10 @@ def test_small_net_equals_torchs_functions_and_two_towers(dropping):
     half = 0.5 if dropping else 1
     expected = net.fc8(half * F.relu(net.fc7(half * F.relu(net.fc6(x.flatten(1))))))
     torch.testing.assert_close(net(image), expected)
-    grads = [torch.autograd.grad(y.square().sum(), [image, net.conv4.weight]) for y in (net(image), expected)]
+    grads = [
+        torch.autograd.grad(y.square().sum(), [image, net.conv4.weight])
+        for y in (net(image), expected)
+    ]
     torch.testing.assert_close(*grads)
     pictures = random(4, 3, 32, 32).float()
     assert a.towers_differ(net.float(), pictures) < 1e-12
@@ -129,7 +145,9 @@ def test_dropout_silences_half_in_training_and_halves_at_test():
         for norm in net.norms:
             norm.eval()
         image = torch.randn(2, 3, a.CROP, a.CROP)
-        assert ((net.features(image) == 0).float().mean() > 0.65) == dropping  # a rectifier leaves half of them
+        assert (
+            (net.features(image) == 0).float().mean() > 0.65
+        ) == dropping  # a rectifier leaves half of them
 
 
 def test_colour_directions_are_scikit_learns_components():
@@ -183,14 +201,18 @@ def test_accuracy_is_that_of_the_mean_over_ten_crops():
 
 def test_neighbours_equal_scikit_learns():
     queries, stored = random(6, 4), random(30, 4)
-    expected = NearestNeighbors(n_neighbors=5).fit(stored).kneighbors(queries, return_distance=False)
+    expected = (
+        NearestNeighbors(n_neighbors=5).fit(stored).kneighbors(queries, return_distance=False)
+    )
     assert a.neighbours(queries, stored).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("augmented, dropping", [(False, False), (True, True)])
 def test_training_learns_more_than_the_commonest_class(augmented, dropping):
     y = torch.arange(300) % 10
-    x = F.interpolate(torch.randn(10, 3, 4, 4), 32)[y] + 0.3 * torch.randn(300, 3, 32, 32)  # ten noisy pictures
+    x = F.interpolate(torch.randn(10, 3, 4, 4), 32)[y] + 0.3 * torch.randn(
+        300, 3, 32, 32
+    )  # ten noisy pictures
     net = a.SmallAlexNet(6, dropping)
     a.train(net, x, y, torch.zeros(3, 3) if augmented else None, steps=100)
     assert a.accuracy(net, x, y) > 60  # always the commonest class: 10

@@ -137,7 +137,8 @@ def test_relatives_by_a_second_definition():
 
     def elder(a, b):  # a is an uncle or aunt of b
         return any(
-            parent(p, b) and (sibling(a, p) or any(sibling(s, p) and spouse(a, s) for s in people)) for p in people
+            parent(p, b) and (sibling(a, p) or any(sibling(s, p) and spouse(a, s) for s in people))
+            for p in people
         )
 
     kinds = {
@@ -162,8 +163,15 @@ def test_relatives_by_a_second_definition():
 def test_triples_as_inputs_and_targets():
     inputs, targets = backprop.family_trees()
     assert inputs.shape == (104, 36) and targets.shape == (104, 24)
-    assert (inputs[:, :24].sum(1) == 1).all() and (inputs[:, 24:].sum(1) == 1).all() and (targets.sum(1) >= 1).all()
-    assert (inputs[:52, :12].sum(), inputs[52:, 12:24].sum()) == (52, 52)  # the second half is the other family
+    assert (
+        (inputs[:, :24].sum(1) == 1).all()
+        and (inputs[:, 24:].sum(1) == 1).all()
+        and (targets.sum(1) >= 1).all()
+    )
+    assert (inputs[:52, :12].sum(), inputs[52:, 12:24].sum()) == (
+        52,
+        52,
+    )  # the second half is the other family
     np.testing.assert_array_equal(targets[:52, :12], targets[52:, 12:])
     assert targets[:52, 12:].sum() == targets[52:, :12].sum() == 0
     husband = 24 + backprop.RELATIONS.index("husband")
@@ -178,7 +186,12 @@ def test_trees_learn_as_changed_and_not_as_printed():
     layers, history, answers = backprop.trees("changed", held_out, 4000, seed=4)  # a slow start
     assert np.median(history[-100:]) > 80
     w = layers[0][0]
-    assert (w[:24, 6:] == 0).all() and (w[24:, :6] == 0).all() and (w[:24, :6] != 0).all() and (w[24:, 6:] != 0).all()
+    assert (
+        (w[:24, 6:] == 0).all()
+        and (w[24:, :6] == 0).all()
+        and (w[:24, :6] != 0).all()
+        and (w[24:, 6:] != 0).all()
+    )
     inputs, targets = backprop.family_trees()
     outputs = backprop.forward(layers, inputs[held_out])[-1]
     assert answers.tolist() == ((outputs > 0.5) == (targets[held_out] > 0.5)).all(1).tolist()
@@ -188,7 +201,9 @@ def test_held_out_triples_are_never_trained_on(monkeypatch):
     seen = {}
 
     def spy(layers, inputs, targets, schedule, decay, tolerance):
-        seen.update(inputs=inputs, targets=targets, schedule=schedule, decay=decay, tolerance=tolerance)
+        seen.update(
+            inputs=inputs, targets=targets, schedule=schedule, decay=decay, tolerance=tolerance
+        )
         return layers, np.zeros(1)
 
     monkeypatch.setattr(backprop, "train", spy)
@@ -204,10 +219,14 @@ def test_look_up_by_hand():
     inputs, _ = backprop.family_trees()
     case = {
         (backprop.ENGLISH[person], backprop.RELATIONS[relation]): row
-        for row, (person, relation) in enumerate(zip(inputs[:52, :12].argmax(1), inputs[:52, 24:].argmax(1)))
+        for row, (person, relation) in enumerate(
+            zip(inputs[:52, :12].argmax(1), inputs[:52, 24:].argmax(1))
+        )
     }
     wife = case["Christopher", "wife"]  # everybody's wife is another
-    nephews = [case[name, "nephew"] for name in ("Arthur", "Margaret")]  # Colin, as for the two who are left
+    nephews = [
+        case[name, "nephew"] for name in ("Arthur", "Margaret")
+    ]  # Colin, as for the two who are left
     assert backprop.look_up(np.array([wife, *nephews])) == [False, True, True]
 
 
@@ -218,4 +237,6 @@ def test_explained_is_the_share_between_groups():
     residual = x - dummies @ np.linalg.lstsq(dummies, x, rcond=None)[0]
     expected = 1 - residual.var() / x.var()
     np.testing.assert_allclose(backprop.explained(x, groups), expected)
-    np.testing.assert_allclose(backprop.explained(np.r_[x, 99, -99], np.r_[groups, -1, -1]), expected)
+    np.testing.assert_allclose(
+        backprop.explained(np.r_[x, 99, -99], np.r_[groups, -1, -1]), expected
+    )

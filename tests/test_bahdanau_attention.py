@@ -60,7 +60,9 @@ def test_the_unit_is_torchs_cell_where_U_is_diagonal():
         unit.U.weight.copy_(torch.diag(torch.randn(5)))
         (z, r, new), (z_bias, r_bias, bias) = unit.W.weight.chunk(3), unit.W.bias.chunk(3)
         z_state, r_state = unit.U_gates.weight.chunk(2)
-        cell.weight_ih.copy_(torch.cat([r, -z, new]))  # torch's z keeps the state, the paper's replaces it
+        cell.weight_ih.copy_(
+            torch.cat([r, -z, new])
+        )  # torch's z keeps the state, the paper's replaces it
         cell.bias_ih.copy_(torch.cat([r_bias, -z_bias, bias]))
         cell.weight_hh.copy_(torch.cat([r_state, -z_state, unit.U.weight]))
         cell.bias_hh.zero_()
@@ -68,12 +70,17 @@ def test_the_unit_is_torchs_cell_where_U_is_diagonal():
     ours, theirs = unit(x, s), cell(x, s)
     torch.testing.assert_close(ours, theirs)
     for a, b in zip(
-        torch.autograd.grad(ours.square().sum(), [x, s]), torch.autograd.grad(theirs.square().sum(), [x, s])
+        torch.autograd.grad(ours.square().sum(), [x, s]),
+        torch.autograd.grad(theirs.square().sum(), [x, s]),
     ):
         torch.testing.assert_close(a, b)
 
 
-PAIRS = [("a b c d".split(), "w x y".split()), ("c a".split(), "z".split()), ("d d b".split(), "y w x z w".split())]
+PAIRS = [
+    ("a b c d".split(), "w x y".split()),
+    ("c a".split(), "z".split()),
+    ("d d b".split(), "y w x z w".split()),
+]
 
 
 def by_hand(net, source: list[int], target: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,7 +104,10 @@ def by_hand(net, source: list[int], target: list[int]) -> tuple[torch.Tensor, to
     logits, alphas, word = [], [], bahdanau.BEGIN
     for following in target:
         e = net.embed_target.weight[word]
-        scores = [sum(v[k] * torch.tanh(W[k] @ s + U[k] @ annotation) for k in range(n)) for annotation in h]
+        scores = [
+            sum(v[k] * torch.tanh(W[k] @ s + U[k] @ annotation) for k in range(n))
+            for annotation in h
+        ]
         alpha = [score.exp() / sum(other.exp() for other in scores) for score in scores]
         x = torch.cat([e, sum(weight * annotation for weight, annotation in zip(alpha, h))])
         z = 1 / (1 + torch.exp(-(W_z @ x + b_z + U_z @ s)))
@@ -115,7 +125,9 @@ def test_the_net_is_what_loops_over_single_sentences_give(fixed):
     net = bahdanau.Translator(PAIRS, m=3, n=4, fixed=fixed).double()
     source, target = (net.ids([pair[k] for pair in PAIRS], k) for k in (0, 1))
     logits, alphas = net(source, target)
-    loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=bahdanau.PAD, reduction="sum")
+    loss = F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=bahdanau.PAD, reduction="sum"
+    )
     slow = 0
     for k, pair in enumerate(PAIRS):
         sizes = [len(words) + 1 for words in pair]  # with <end>
@@ -124,7 +136,11 @@ def test_the_net_is_what_loops_over_single_sentences_give(fixed):
         torch.testing.assert_close(alphas[k, : sizes[1], : alpha.shape[1]], alpha)
         assert not alphas[k, :, alpha.shape[1] :].any(), "padding has weight"
         slow += F.cross_entropy(ours, target[k, : sizes[1]], reduction="sum")
-    weights = [weight for name, weight in net.named_parameters() if not (fixed and name.startswith("attention"))]
+    weights = [
+        weight
+        for name, weight in net.named_parameters()
+        if not (fixed and name.startswith("attention"))
+    ]
     for a, b in zip(torch.autograd.grad(loss, weights), torch.autograd.grad(slow, weights)):
         torch.testing.assert_close(a, b)
 
@@ -154,7 +170,10 @@ def test_follow_counts_origins_and_crossings():
     assert bahdanau.follow([right], [(english, german)]) == (100, 100)
     wrong = right.clone()
     wrong[[2, 4]] = right[[4, 2]]
-    assert bahdanau.follow([right, wrong], [(english, german)] * 2) == (pytest.approx(100 * 10 / 12), 50)
+    assert bahdanau.follow([right, wrong], [(english, german)] * 2) == (
+        pytest.approx(100 * 10 / 12),
+        50,
+    )
 
 
 def test_training_learns_to_translate():
@@ -167,14 +186,24 @@ def test_training_learns_to_translate():
         logits, _ = net(net.ids([source for source, _ in pairs], 0), target)
     loss = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=bahdanau.PAD).item()
     counts = Counter(target[target != bahdanau.PAD].tolist()).values()
-    entropy = -sum(k / sum(counts) * math.log(k / sum(counts)) for k in counts)  # of words by frequency
+    entropy = -sum(
+        k / sum(counts) * math.log(k / sum(counts)) for k in counts
+    )  # of words by frequency
     assert loss < 0.5 * entropy
 
 
 def test_own_text(tmp_path, capsys):
     lines = [f"{' '.join(s)}\t{' '.join(t)}\tsource" for s, t in bahdanau.number_lists(300)]
     (tmp_path / "pairs.tsv").write_text("\n".join(["no tab", *lines]), encoding="utf-8")
-    options = ["--smoke", "--hidden", "8", "--out", str(tmp_path), "--pairs", str(tmp_path / "pairs.tsv")]
+    options = [
+        "--smoke",
+        "--hidden",
+        "8",
+        "--out",
+        str(tmp_path),
+        "--pairs",
+        str(tmp_path / "pairs.tsv"),
+    ]
     assert len(bahdanau.main(options)["translations"]) == 5
     assert capsys.readouterr().out.count("no tab") == 1
     assert len(bahdanau.main([*options, "--translate", "Two hundred, five"])["translations"]) == 1

@@ -7,7 +7,12 @@ from torch import nn
 
 from papers import batch_norm
 
-SHAPES = [(7, 5), (2, 3), (4, 5, 6, 3), (1, 3, 4, 2)]  # the last: one image, whose places are enough
+SHAPES = [
+    (7, 5),
+    (2, 3),
+    (4, 5, 6, 3),
+    (1, 3, 4, 2),
+]  # the last: one image, whose places are enough
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +26,10 @@ def random(*shape):
 
 def pair(units, **options):
     """Ours and torch's, in float64, with the same random gamma and beta."""
-    ours, torchs = batch_norm.BatchNorm(units, **options).double(), nn.BatchNorm2d(units, **options).double()
+    ours, torchs = (
+        batch_norm.BatchNorm(units, **options).double(),
+        nn.BatchNorm2d(units, **options).double(),
+    )
     torchs._check_input_dim = lambda x: None  # so that one module takes (B, C) and (B, C, H, W)
     with torch.no_grad():
         for own, their in ((ours.gamma, torchs.weight), (ours.beta, torchs.bias)):
@@ -66,7 +74,9 @@ def test_running_statistics_and_evaluation_equal_torch(shape, momentum):
 
 def test_gradient_equals_finite_differences():
     x, gamma, beta = (random(*shape).requires_grad_() for shape in ((6, 3), (3,), (3,)))
-    assert torch.autograd.gradcheck(lambda *of: batch_norm.Normalize.apply(*of, 0.1)[0], (x, gamma, beta))
+    assert torch.autograd.gradcheck(
+        lambda *of: batch_norm.Normalize.apply(*of, 0.1)[0], (x, gamma, beta)
+    )
 
 
 def test_batch_of_one_is_refused_in_training_as_by_torch_and_served_in_evaluation():
@@ -97,14 +107,16 @@ def test_networks_are_what_torchs_functions_make_of_their_weights(nonlinearity):
     for kind in ("plain", "normalized", "shifted"):
         model = batch_norm.network(kind, nonlinearity, depth=3, width=8)
         lines = [layer for layer in model if isinstance(layer, nn.Linear)]
-        assert len(lines) == 4 and sum(isinstance(layer, batch_norm.RandomShift) for layer in model) == (
-            3 if kind == "shifted" else 0
-        )
+        assert len(lines) == 4 and sum(
+            isinstance(layer, batch_norm.RandomShift) for layer in model
+        ) == (3 if kind == "shifted" else 0)
         h = x
         for line in lines[:-1]:
             h = F.linear(h, line.weight, line.bias)
             if kind != "plain":
-                h = F.batch_norm(h, torch.zeros(8), torch.ones(8))  # running averages as they are at the start
+                h = F.batch_norm(
+                    h, torch.zeros(8), torch.ones(8)
+                )  # running averages as they are at the start
             h = nonlinearity()(h)
         torch.testing.assert_close(model.eval()(x), lines[-1](h))
 
@@ -135,7 +147,9 @@ def test_a_step_is_gradient_descent_with_momentum():
     velocity = [torch.zeros_like(weight) for weight in by_hand.parameters()]
     for rate in (0.2, 0.1):  # 2/3 and 1/3 of 0.3
         batch = torch.randint(200, (64,))
-        gradients = torch.autograd.grad(F.cross_entropy(by_hand(x[batch]), y[batch]), list(by_hand.parameters()))
+        gradients = torch.autograd.grad(
+            F.cross_entropy(by_hand(x[batch]), y[batch]), list(by_hand.parameters())
+        )
         velocity = [0.5 * v + gradient for v, gradient in zip(velocity, gradients)]
         for weight, v in zip(by_hand.parameters(), velocity):
             weight.data -= rate * v
@@ -165,6 +179,10 @@ def test_company_tells_running_averages_from_the_batchs_own():
     assert torch.equal(averages[0], model.eval()(x).argmax(dim=1) == y)
     assert own[0].float().mean() > 0.95 and own[1].float().mean() < 0.5
     one_kind = torch.cat(
-        [model.train()(x[y == digit][k : k + 50]).argmax(dim=1) == digit for digit in range(10) for k in (0, 50)]
+        [
+            model.train()(x[y == digit][k : k + 50]).argmax(dim=1) == digit
+            for digit in range(10)
+            for k in (0, 50)
+        ]
     )
     assert own[1].sum() == one_kind.sum()

@@ -31,7 +31,11 @@ NAMES = {
     "transform.0": "cls.predictions.transform.dense",
     "transform.2": "cls.predictions.transform.LayerNorm",
 }
-NAMES |= {f"bert.layers.{k}.{a}": f"bert.encoder.layer.{k}.{b}" for k in range(3) for a, b in LAYER.items()}
+NAMES |= {
+    f"bert.layers.{k}.{a}": f"bert.encoder.layer.{k}.{b}"
+    for k in range(3)
+    for a, b in LAYER.items()
+}
 
 
 def theirs_of(name: str) -> str:
@@ -72,7 +76,10 @@ def test_both_heads_and_all_gradients_are_those_of_transformers(pair):
     ours, theirs = pair
     x = torch.randint(bert.FIRST, 30, (4, 12))
     x[1, 7:], x[2, 3:] = bert.PAD, bert.PAD
-    segments, chosen = (torch.arange(12) >= 6).long().expand(4, -1), (torch.rand(4, 12) < 0.4) & (x != bert.PAD)
+    segments, chosen = (
+        (torch.arange(12) >= 6).long().expand(4, -1),
+        (torch.rand(4, 12) < 0.4) & (x != bert.PAD),
+    )
     assert chosen.any() and (x == bert.PAD).any()
     out = theirs(x, attention_mask=(x != bert.PAD).long(), token_type_ids=segments)
     h, pooled = ours.bert(x, segments)
@@ -82,30 +89,46 @@ def test_both_heads_and_all_gradients_are_those_of_transformers(pair):
     torch.testing.assert_close(ours(x, segments), out.seq_relationship_logits)
     plain = theirs(x, attention_mask=(x != bert.PAD).long())  # one sentence
     torch.testing.assert_close(ours.masked(x, chosen), plain.prediction_logits[chosen])
-    weighting, whole = torch.randn(int(chosen.sum()), 30, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
+    weighting, whole = (
+        torch.randn(int(chosen.sum()), 30, dtype=torch.float64),
+        torch.randn(4, 2, dtype=torch.float64),
+    )
     ((ours.masked(x, chosen) * weighting).sum() + (ours(x, segments) * whole).sum()).backward()
-    ((plain.prediction_logits[chosen] * weighting).sum() + (out.seq_relationship_logits * whole).sum()).backward()
+    (
+        (plain.prediction_logits[chosen] * weighting).sum()
+        + (out.seq_relationship_logits * whole).sum()
+    ).backward()
     gradients = {name: weight.grad for name, weight in theirs.named_parameters()}
     for name, weight in ours.named_parameters():
-        torch.testing.assert_close(weight.grad, gradients[theirs_of(name)], msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            weight.grad, gradients[theirs_of(name)], msg=lambda text, name=name: name + text
+        )
 
 
 def test_sizes_of_the_base_model_are_those_of_transformers():
     with torch.device("meta"):
         ours, theirs = bert.PreTraining(30_522), BertForPreTraining(BertConfig())
     for mine, other in ((ours, theirs), (ours.bert, theirs.bert)):
-        assert sum(w.numel() for w in mine.parameters()) == sum(w.numel() for w in other.parameters())
+        assert sum(w.numel() for w in mine.parameters()) == sum(
+            w.numel() for w in other.parameters()
+        )
 
 
 def test_a_new_net_starts_small_with_waves_for_positions():
     torch.manual_seed(0)
     net = bert.PreTraining(5000, 50, 192, 1, 2)
-    for weight in (net.bert.words.weight, net.bert.layers[0].feed_forward[2].weight[:, :192], net.transform[0].weight):
+    for weight in (
+        net.bert.words.weight,
+        net.bert.layers[0].feed_forward[2].weight[:, :192],
+        net.transform[0].weight,
+    ):
         assert weight.std().item() == pytest.approx(0.02 * 2, rel=0.02)
     waves = net.bert.positions.weight
     assert waves.std(dim=1).mean().item() == pytest.approx(0.02 * 2, rel=0.1)
     steps = (waves[1:] * waves[:-1]).sum(dim=1)
-    torch.testing.assert_close(steps, steps[:1].expand(49), msg="what lies k places apart is equally alike everywhere")
+    torch.testing.assert_close(
+        steps, steps[:1].expand(49), msg="what lies k places apart is equally alike everywhere"
+    )
 
 
 def test_masking_has_the_papers_statistics():
@@ -126,28 +149,47 @@ def test_masking_has_the_papers_statistics():
 
 def test_inputs_frame_letters():
     a, b = bert.NUMBERS["a"], bert.NUMBERS["b"]
-    assert bert.inputs(["a_b", ""], 6).tolist() == [[bert.CLS, a, bert.MASK, b, bert.SEP, bert.PAD], [1, 2, 0, 0, 0, 0]]
+    assert bert.inputs(["a_b", ""], 6).tolist() == [
+        [bert.CLS, a, bert.MASK, b, bert.SEP, bert.PAD],
+        [1, 2, 0, 0, 0, 0],
+    ]
 
 
 def test_half_of_the_lines_have_the_letters_of_longer_words_shuffled():
     line = "'tis the parting, of friends' word"
     x, y = bert.labelled([line] * 400, 40, random.Random(0))
-    texts = ["".join(bert.LETTERS[k - bert.FIRST] for k in row if k >= bert.FIRST) for row in x.tolist()]
+    texts = [
+        "".join(bert.LETTERS[k - bert.FIRST] for k in row if k >= bert.FIRST) for row in x.tolist()
+    ]
     assert len({text[-4:] for text in texts}) > 20, "words of four letters are shuffled too"
     assert 150 < y.sum() < 250 and all(text == line for text, label in zip(texts, y) if label == 0)
     for text in (text for text, label in zip(texts, y) if label == 1):
-        assert text != line and text.startswith("'tis the ") and text[16:21] == ", of " and text[28] == "'"
+        assert (
+            text != line
+            and text.startswith("'tis the ")
+            and text[16:21] == ", of "
+            and text[28] == "'"
+        )
         assert [sorted(word) for word in text.split()] == [sorted(word) for word in line.split()]
 
 
 def test_counts_are_those_of_a_loop():
     torch.manual_seed(0)
-    letters, test_letters = ("".join(random.Random(k).choices("abcd", k=size)) for k, size in ((0, 3000), (1, 500)))
-    text, test = (torch.tensor([bert.NUMBERS[letter] for letter in part]) for part in (letters, test_letters))
+    letters, test_letters = (
+        "".join(random.Random(k).choices("abcd", k=size)) for k, size in ((0, 3000), (1, 500))
+    )
+    text, test = (
+        torch.tensor([bert.NUMBERS[letter] for letter in part]) for part in (letters, test_letters)
+    )
     x = bert.inputs([test_letters[k : k + 10] for k in range(0, 500, 10)], 12)
     _, chosen = bert.mask(x)
     seen = x.masked_fill(chosen, bert.MASK)
-    visible, both, one, places = seen[:, 1:-1].flatten().tolist(), 0, 0, chosen[:, 1:-1].flatten().nonzero()[:, 0]
+    visible, both, one, places = (
+        seen[:, 1:-1].flatten().tolist(),
+        0,
+        0,
+        chosen[:, 1:-1].flatten().nonzero()[:, 0],
+    )
     anything = torch.ones(2998, dtype=torch.bool)
     for place in places.tolist():
         left, right = ([bert.MASK, *visible, bert.MASK][place + k] for k in (0, 2))
@@ -155,7 +197,9 @@ def test_counts_are_those_of_a_loop():
         before = anything if right == bert.MASK else text[2:] == right
         both += text[1:-1][after & before].bincount().argmax().item() == test[place].item()
         one += text[1:-1][after].bincount().argmax().item() == test[place].item()
-    assert bert.counts(letters, seen, chosen, x) == pytest.approx([100 * both / len(places), 100 * one / len(places)])
+    assert bert.counts(letters, seen, chosen, x) == pytest.approx(
+        [100 * both / len(places), 100 * one / len(places)]
+    )
 
 
 def small(**options) -> tuple[Namespace, bert.PreTraining]:
@@ -170,7 +214,9 @@ def test_pre_training_learns_to_read_both_sides_and_fills_in():
     x = bert.inputs([text[k : k + 14] for k in range(60)], 16)
     curve = bert.pre_train(model, text, [*bert.mask(x), x], args)
     right, nats = curve[400]
-    assert len(curve) == 20 and right > 85 and nats < 0.5, "the commonest letter is right in 20%, after 2.5 nats"
+    assert len(curve) == 20 and right > 85 and nats < 0.5, (
+        "the commonest letter is right in 20%, after 2.5 nats"
+    )
     assert bert.fill(model, "the qu__k f") == "the quick f"
 
 
@@ -180,8 +226,13 @@ def test_fill_writes_the_surest_letter_first():
         expected, order = line, []
         while "_" in expected:
             x = bert.inputs([expected], len(expected) + 2)
-            p = F.softmax(model.masked(x, x > 0), dim=1)[1:-1, bert.FIRST :]  # of every letter of the line
-            place = max((k for k, letter in enumerate(expected) if letter == "_"), key=lambda k: p[k].max().item())
+            p = F.softmax(model.masked(x, x > 0), dim=1)[
+                1:-1, bert.FIRST :
+            ]  # of every letter of the line
+            place = max(
+                (k for k, letter in enumerate(expected) if letter == "_"),
+                key=lambda k: p[k].max().item(),
+            )
             order.append(place)
             expected = expected[:place] + bert.LETTERS[p[place].argmax()] + expected[place + 1 :]
         firsts.add(order == sorted(order))

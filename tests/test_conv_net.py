@@ -15,7 +15,9 @@ PERMUTED = torch.randperm(1024, generator=torch.Generator().manual_seed(5))
 
 
 def pictures(count: int) -> torch.Tensor:
-    return torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        256, (count, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 def labels(count: int) -> torch.Tensor:
@@ -28,10 +30,14 @@ def test_permutation_moves_whole_pixels_alike_in_every_image():
     permuted = prepare(images, PERMUTED)
     for place in (0, 31, 32, 500, 1023):
         row, column = divmod(PERMUTED[place].item(), 32)
-        torch.testing.assert_close(permuted[:, :, place // 32, place % 32], images[:, :, row, column] / 127.5 - 1)
+        torch.testing.assert_close(
+            permuted[:, :, place // 32, place % 32], images[:, :, row, column] / 127.5 - 1
+        )
 
 
-@pytest.mark.parametrize(("down", "right"), [(0, 0), (3, 0), (-3, 0), (0, 5), (0, -5), (8, -8), (-1, 2)])
+@pytest.mark.parametrize(
+    ("down", "right"), [(0, 0), (3, 0), (-3, 0), (0, 5), (0, -5), (8, -8), (-1, 2)]
+)
 def test_shift_moves_the_picture_and_mirrors_it_at_the_edge(down, right):
     images = pictures(3)
     around = np.pad(images.numpy(), [(0, 0), (0, 0), (8, 8), (8, 8)], mode="reflect")
@@ -43,16 +49,25 @@ def test_mirror_exchanges_left_and_right_in_half_of_the_images():
     images = pictures(400)
     torch.manual_seed(0)
     mirrored = conv_net.mirror(images)
-    same, other = ((mirrored == x).flatten(1).all(1) for x in (images, torch.tensor(images.numpy()[..., ::-1].copy())))
+    same, other = (
+        (mirrored == x).flatten(1).all(1)
+        for x in (images, torch.tensor(images.numpy()[..., ::-1].copy()))
+    )
     assert (same ^ other).all() and 150 < other.sum() < 250
 
 
 @pytest.mark.parametrize(("stride", "padding", "k"), [(1, 0, 3), (1, 2, 5), (2, 2, 5), (3, 1, 2)])
 def test_convolve_forward_and_backward(stride, padding, k):
     torch.manual_seed(0)
-    ours = [torch.randn(2, 3, 9, 11).double().requires_grad_(), torch.randn(4, 3, k, k).double().requires_grad_()]
+    ours = [
+        torch.randn(2, 3, 9, 11).double().requires_grad_(),
+        torch.randn(4, 3, k, k).double().requires_grad_(),
+    ]
     theirs = [tensor.detach().clone().requires_grad_() for tensor in ours]
-    out, expected = conv_net.convolve(*ours, stride, padding), F.conv2d(*theirs, stride=stride, padding=padding)
+    out, expected = (
+        conv_net.convolve(*ours, stride, padding),
+        F.conv2d(*theirs, stride=stride, padding=padding),
+    )
     torch.testing.assert_close(out, expected)
     weight = torch.randn_like(out)
     (out * weight).sum().backward()
@@ -67,7 +82,9 @@ def test_the_first_layer_as_a_matrix_and_its_counts():
     matrix = conv_net.as_matrix(layer.weight.detach(), stride=2, padding=2)
     torch.testing.assert_close(x.flatten(1) @ matrix.T, layer(x).flatten(1).detach())
     used = matrix != 0
-    assert matrix.shape == (4096, 3072) and 0.0225 < used.double().mean() < 0.0235  # as the docstring says
+    assert (
+        matrix.shape == (4096, 3072) and 0.0225 < used.double().mean() < 0.0235
+    )  # as the docstring says
     assert len(matrix[used].unique()) == 1200
 
 
@@ -94,7 +111,10 @@ def test_cnn_against_scipy():
     for index, (stride, pool) in enumerate([(2, 1), (1, 2), (1, 2), (1, 2), (1, 1)]):
         block = model[index]
         filters = block[0].weight.detach().numpy()
-        maps = [[sum(correlate(c, f, mode="same") for c, f in zip(image, bank)) for bank in filters] for image in z]
+        maps = [
+            [sum(correlate(c, f, mode="same") for c, f in zip(image, bank)) for bank in filters]
+            for image in z
+        ]
         z = np.stack(maps)[:, :, ::stride, ::stride]
         side = z.shape[-1] // pool
         z = z.reshape(*z.shape[:2], side, pool, side, pool).max((3, 5))
@@ -123,7 +143,12 @@ def test_both_networks_have_as_many_parameters(width):
     counts = [parameters(build(network, width)) for network in ("CNN", "MLP")]
     assert abs(counts[0] / counts[1] - 1) < 0.02
     assert (
-        counts[0] == 75 * width + 9 * width**2 * (2 + 8 + 32 + 64) + 2 * width * (1 + 2 + 4 + 8 + 8) + 80 * width + 10
+        counts[0]
+        == 75 * width
+        + 9 * width**2 * (2 + 8 + 32 + 64)
+        + 2 * width * (1 + 2 + 4 + 8 + 8)
+        + 80 * width
+        + 10
     )
 
 
@@ -136,7 +161,9 @@ def test_mlp_with_its_weights_permuted_alike_trains_the_same(monkeypatch):
     first = permuted[1].weight  # (hidden, 3072): a colour plane of 1,024 after the other
     first.data = first.data.view(-1, 3, 1024)[:, :, PERMUTED].flatten(1)
     in_single = prepare
-    monkeypatch.setattr(conv_net, "prepare", lambda images, order: in_single(images, order).double())
+    monkeypatch.setattr(
+        conv_net, "prepare", lambda images, order: in_single(images, order).double()
+    )
     for model, order in ((plain, IN_ORDER), (permuted, PERMUTED)):
         torch.manual_seed(1)
         train(model, images, truth, order, steps=8, rate=0.1)
@@ -158,7 +185,9 @@ def test_training_beats_the_commonest_class(network, at_least):
     """Ten classes: a bright square in one of ten colours, anywhere on noise."""
     generator = torch.Generator().manual_seed(0)
     images, truth = torch.randint(100, (2000, 3, 32, 32), generator=generator), labels(2000)
-    colours = torch.tensor([[(c * 5 % 10) * 15, c * 15, (9 - c) * 15 if c % 2 else 0] for c in range(10)])
+    colours = torch.tensor(
+        [[(c * 5 % 10) * 15, c * 15, (9 - c) * 15 if c % 2 else 0] for c in range(10)]
+    )
     for image, label in zip(images, truth):
         top, left = torch.randint(18, (2,), generator=generator).tolist()
         image[:, top : top + 14, left : left + 14] += colours[label][:, None, None]
@@ -177,6 +206,10 @@ def test_shifted_accuracy_is_the_mean_over_four_directions():
             return F.one_hot((x[:, 0, 16, 16] > 0).long(), 10)
 
     images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
-    images[0, :, 16 - 4, 16] = images[0, :, 16, 16 + 4] = 255  # seen when shifted down, and left, by 4
+    images[0, :, 16 - 4, 16] = images[0, :, 16, 16 + 4] = (
+        255  # seen when shifted down, and left, by 4
+    )
     truth = torch.ones(1, dtype=torch.long)
-    assert [conv_net.shifted_accuracy(Middle(), images, truth, IN_ORDER, by) for by in (0, 3, 4)] == [0, 0, 50]
+    assert [
+        conv_net.shifted_accuracy(Middle(), images, truth, IN_ORDER, by) for by in (0, 3, 4)
+    ] == [0, 0, 50]

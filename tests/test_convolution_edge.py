@@ -20,7 +20,9 @@ def rng():
 @pytest.mark.parametrize("shape", [(3, 3), (1, 1), (5, 3), (1, 7), (7, 5)])
 def test_every_way_equals_scipys_ndimage(way, shape, rng):
     image, kernel = rng.normal(size=(9, 11)), rng.normal(size=shape)
-    np.testing.assert_allclose(way(image, kernel), scipy.ndimage.convolve(image, kernel, mode="nearest"), atol=1e-12)
+    np.testing.assert_allclose(
+        way(image, kernel), scipy.ndimage.convolve(image, kernel, mode="nearest"), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -51,7 +53,9 @@ def test_two_passes_are_the_outer_product(rng):
 def test_an_impulse_shows_the_kernel_the_right_way_round(way, rng):
     impulse, kernel = np.zeros((7, 7)), rng.normal(size=(3, 3))
     impulse[3, 3] = 1
-    np.testing.assert_allclose(way(impulse, kernel)[2:5, 2:5], kernel, atol=1e-12)  # cross-correlation would flip it
+    np.testing.assert_allclose(
+        way(impulse, kernel)[2:5, 2:5], kernel, atol=1e-12
+    )  # cross-correlation would flip it
 
 
 @pytest.mark.parametrize("name", ce.DERIVATIVES)
@@ -65,11 +69,15 @@ def test_derivatives_measure_slopes_and_point_right_and_down(name, rng):
         theirs = getattr(scipy.ndimage, name.lower())(image, axis=1, mode="nearest")
         outer, middle = ce.DERIVATIVES[name]  # theirs has whole-number weights
         magnitude, angle = ce.gradient(image, name)
-        np.testing.assert_allclose(magnitude * np.cos(angle) * 2 * (2 * outer + middle), theirs, atol=1e-12)
+        np.testing.assert_allclose(
+            magnitude * np.cos(angle) * 2 * (2 * outer + middle), theirs, atol=1e-12
+        )
 
 
 def test_scharr_has_its_published_weights():
-    np.testing.assert_allclose(32 * ce.derivative("Scharr")[0], [[3, 0, -3], [10, 0, -10], [3, 0, -3]])
+    np.testing.assert_allclose(
+        32 * ce.derivative("Scharr")[0], [[3, 0, -3], [10, 0, -10], [3, 0, -3]]
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.5])
@@ -126,7 +134,9 @@ def test_canny_draws_a_closed_thin_line_around_a_square_and_ignores_a_faint_one(
     inside = ~edges
     labels, regions = scipy.ndimage.label(inside)  # 4-connected: a line of 8-connected pixels holds
     assert regions == 2 and labels[20, 20] != labels[0, 0]
-    assert 60 <= edges.sum() <= 80 and not edges[33:].any()  # the outline of 20 x 16 is 72 pixels long
+    assert (
+        60 <= edges.sum() <= 80 and not edges[33:].any()
+    )  # the outline of 20 x 16 is 72 pixels long
     assert not ce.canny(image, sigma=1.0, high=1.0).any()
     noisy = image + 0.3 * np.random.default_rng(0).normal(size=image.shape)
     thinned = ce.thin(*ce.gradient(ce.blur(noisy, 1.0)))
@@ -137,7 +147,11 @@ def test_canny_draws_a_closed_thin_line_around_a_square_and_ignores_a_faint_one(
 def test_canny_beats_the_trivial_detectors_on_a_noisy_card(rng):
     card, truth = ce.noisy_card(rng, size=64, noise=0.2)
     found = ce.canny(card, 1.5, 0.06)
-    assert ce.f_score(found, truth) > 60 > max(ce.f_score(np.ones_like(truth), truth), ce.f_score(~found, truth))
+    assert (
+        ce.f_score(found, truth)
+        > 60
+        > max(ce.f_score(np.ones_like(truth), truth), ce.f_score(~found, truth))
+    )
 
 
 def test_f_score():
@@ -164,7 +178,12 @@ def test_a_wrong_image_gets_a_sentence(what, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         ce.main(["--image", str(tmp_path / what), "--out", str(tmp_path)])
     said = capsys.readouterr().err
-    assert stopped.value.code == 2 and "error:" in said and "Traceback" not in said and str(tmp_path / what) in said
+    assert (
+        stopped.value.code == 2
+        and "error:" in said
+        and "Traceback" not in said
+        and str(tmp_path / what) in said
+    )
 
 
 def test_a_picture_of_the_readers_own(tmp_path):

@@ -45,7 +45,10 @@ def test_a_thinned_net_is_the_net_without_the_dropped_units():
     torch.manual_seed(5)
     ours = model.train()(x)
     torch.manual_seed(5)
-    masks = [torch.rand(9, size, dtype=torch.float64) < keep for size, keep in ((784, 0.8), (6, 0.5), (6, 0.5))]
+    masks = [
+        torch.rand(9, size, dtype=torch.float64) < keep
+        for size, keep in ((784, 0.8), (6, 0.5), (6, 0.5))
+    ]
     for b in range(9):
         i, f, s = (mask[b] for mask in masks)
         h = F.relu(first.weight[f][:, i] @ x[b, i] + first.bias[f])
@@ -91,7 +94,9 @@ def test_marginal_loss_is_the_sum_over_all_masks(keep):
     total = 0.0
     for bits in range(64):
         kept = torch.tensor([bits >> i & 1 for i in range(6)], dtype=torch.float64).view(2, 3)
-        total += keep ** kept.sum() * (1 - keep) ** (6 - kept.sum()) * ((y - (kept * x) @ w) ** 2).sum()
+        total += (
+            keep ** kept.sum() * (1 - keep) ** (6 - kept.sum()) * ((y - (kept * x) @ w) ** 2).sum()
+        )
     torch.testing.assert_close(dp.marginal_loss(x, y, w, keep), total)
     gap, slope = dp.linear_regression(keep)
     assert gap < 1e-12 and slope < 1e-10
@@ -159,12 +164,22 @@ def test_features_are_those_of_units_that_fire_and_smoothness_tells_them_apart()
     coder, x = dp.autoencoder(4, 0.5), torch.rand(200, 784)
     x[:, :28] = 0  # the uppermost row never varies
     with torch.no_grad():
-        coder[0].bias[:] = torch.tensor([100.0, -100, 100, -100])  # two units fire always, two never
+        coder[0].bias[:] = torch.tensor(
+            [100.0, -100, 100, -100]
+        )  # two units fire always, two never
     weights, seen = dp.living_features(coder, x)
-    assert torch.equal(weights, coder[0].weight[[0, 2]]) and seen.sum() == 784 - 28 and seen[:28].sum() == 0
+    assert (
+        torch.equal(weights, coder[0].weight[[0, 2]])
+        and seen.sum() == 784 - 28
+        and seen[:28].sum() == 0
+    )
     ramp = torch.linspace(-1, 1, 28)[:, None].expand(28, 28).reshape(1, 784)
     board = ((torch.arange(28)[:, None] + torch.arange(28)) % 2 * 2.0 - 1).view(1, 784)
-    blind = torch.cat([1e3 * torch.randn(1, 28), board[:, 28:]], dim=1)  # the row that isn't seen doesn't count
-    assert dp.neighbour_correlation(torch.randn(30, 784), torch.ones(784)) == pytest.approx(0, abs=0.03)
+    blind = torch.cat(
+        [1e3 * torch.randn(1, 28), board[:, 28:]], dim=1
+    )  # the row that isn't seen doesn't count
+    assert dp.neighbour_correlation(torch.randn(30, 784), torch.ones(784)) == pytest.approx(
+        0, abs=0.03
+    )
     assert dp.neighbour_correlation(5 + 2 * ramp, torch.ones(784)) > 0.85
     assert dp.neighbour_correlation(blind, seen) == pytest.approx(-1, abs=1e-3)

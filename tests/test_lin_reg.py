@@ -21,14 +21,18 @@ def rng():
 def labelled(rng):
     """Four overlapping classes of unequal size in 9 dimensions, far from the origin: x (200, 9), labels (200,)."""
     labels = rng.choice(4, size=200, p=[0.4, 0.3, 0.2, 0.1])
-    return 3 + 1.5 * rng.normal(size=(4, 9))[labels] + rng.normal(size=(200, 9)) * rng.uniform(0.5, 2, 9), labels
+    return 3 + 1.5 * rng.normal(size=(4, 9))[labels] + rng.normal(size=(200, 9)) * rng.uniform(
+        0.5, 2, 9
+    ), labels
 
 
 @pytest.mark.parametrize("solve", SOLVERS)
 @pytest.mark.parametrize("n, p", [(20, 1), (30, 7), (8, 8)])
 def test_solvers_equal_scikit_learn(solve, n, p, rng):
     x, y = rng.normal(size=(n, p)), rng.normal(size=n)
-    np.testing.assert_allclose(solve(x, y), LinearRegression(fit_intercept=False).fit(x, y).coef_, rtol=1e-8)
+    np.testing.assert_allclose(
+        solve(x, y), LinearRegression(fit_intercept=False).fit(x, y).coef_, rtol=1e-8
+    )
     design = np.column_stack([np.ones(n), x[:, 1:]])
     theirs = LinearRegression().fit(x[:, 1:], y) if p > 1 else None
     if theirs is not None:
@@ -42,7 +46,9 @@ def test_rank_deficient_data_gets_the_shortest_solution(rng):
     np.testing.assert_allclose(beta, scipy.linalg.lstsq(x, y)[0], atol=1e-12)
     np.testing.assert_allclose(x.T @ (y - x @ beta), 0, atol=1e-10)
     _, _, vt = np.linalg.svd(x)
-    np.testing.assert_allclose(vt[3:] @ beta, 0, atol=1e-12)  # nothing in the directions that X can't see
+    np.testing.assert_allclose(
+        vt[3:] @ beta, 0, atol=1e-12
+    )  # nothing in the directions that X can't see
 
 
 def test_more_columns_than_rows_gets_the_shortest_solution(rng):
@@ -52,14 +58,22 @@ def test_more_columns_than_rows_gets_the_shortest_solution(rng):
 
 def test_gradient_descent_steps_down_the_gradient_and_arrives(rng):
     x, y = rng.normal(size=(40, 5)), rng.normal(size=40)
-    np.testing.assert_allclose(lin_reg.by_gradient_descent(x, y, 1), x.T @ y / np.linalg.norm(x, 2) ** 2)
-    np.testing.assert_allclose(lin_reg.by_gradient_descent(x, y, 2000), lin_reg.by_qr(x, y), atol=1e-8)
+    np.testing.assert_allclose(
+        lin_reg.by_gradient_descent(x, y, 1), x.T @ y / np.linalg.norm(x, 2) ** 2
+    )
+    np.testing.assert_allclose(
+        lin_reg.by_gradient_descent(x, y, 2000), lin_reg.by_qr(x, y), atol=1e-8
+    )
 
 
 def test_gradient_descent_shrinks_the_error_by_one_minus_one_over_condition_squared(rng):
     x, beta = lin_reg.ill_conditioned(50.0, rng)
-    early, late = (lin_reg.by_gradient_descent(x, x @ beta, steps) - beta for steps in (20_000, 21_000))
-    assert np.linalg.norm(late) / np.linalg.norm(early) == pytest.approx((1 - 1 / 50**2) ** 1000, rel=1e-6)
+    early, late = (
+        lin_reg.by_gradient_descent(x, x @ beta, steps) - beta for steps in (20_000, 21_000)
+    )
+    assert np.linalg.norm(late) / np.linalg.norm(early) == pytest.approx(
+        (1 - 1 / 50**2) ** 1000, rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("condition", [1.0, 1e3, 1e9])
@@ -88,7 +102,9 @@ def test_ridge_path_equals_scikit_learns_ridge(labelled, penalty):
     np.testing.assert_allclose(intercepts[1], theirs.intercept_, rtol=1e-7, atol=1e-10)
 
 
-def test_classifying_chooses_on_the_held_out_rows_and_predicts_as_scikit_learns_ridge_classifier(labelled):
+def test_classifying_chooses_on_the_held_out_rows_and_predicts_as_scikit_learns_ridge_classifier(
+    labelled,
+):
     x, labels = labelled
     ours = lin_reg.classify(x[:180], labels[:180], x[180:], labels[180:])
     slow = []
@@ -118,7 +134,9 @@ def test_on_two_rings_a_line_guesses_and_random_features_learn(rng):
     angle, radius = rng.uniform(0, 2 * np.pi, 600), 1 + 1.5 * labels + rng.normal(0, 0.2, 600)
     x = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype(np.float32)
     bent = lin_reg.relu_features(x, lin_reg.random_units(2, 300, rng))
-    line, lifted = (lin_reg.classify(f[:400], labels[:400], f[400:], labels[400:])["test"] for f in (x, bent))
+    line, lifted = (
+        lin_reg.classify(f[:400], labels[:400], f[400:], labels[400:])["test"] for f in (x, bent)
+    )
     assert 30 < line < 70 and lifted < 3  # half of the points lie on either ring
 
 
@@ -128,7 +146,9 @@ def test_the_spread_of_redrawn_coefficients_has_a_closed_form():
     np.testing.assert_allclose(coefficients.mean(axis=0), [1, 2, -1, 0.5], atol=0.05)
     a, b, c = np.random.default_rng(0).normal(size=(3, 50))
     x = np.stack([np.ones(50), a, 0.9 * a + 0.45 * b, c], axis=1)
-    np.testing.assert_allclose(np.cov(coefficients.T), np.linalg.inv(x.T @ x), atol=0.01)  # the noise has deviation 1
+    np.testing.assert_allclose(
+        np.cov(coefficients.T), np.linalg.inv(x.T @ x), atol=0.01
+    )  # the noise has deviation 1
 
 
 def test_exponent_of_a_power_law():

@@ -43,7 +43,9 @@ def test_loss_and_gradient_equal_those_of_transformers(model):
     model.zero_grad()
     theirs = model(ids, labels=ids).loss
     theirs.backward()
-    assert lm.token_loss(model, ids).mean().item() == pytest.approx(theirs.item(), rel=1e-5)  # logits to float32
+    assert lm.token_loss(model, ids).mean().item() == pytest.approx(
+        theirs.item(), rel=1e-5
+    )  # logits to float32
     for name, weight in model.named_parameters():
         torch.testing.assert_close(ours[name], weight.grad, rtol=1e-3, atol=1e-6)
 
@@ -56,7 +58,9 @@ def test_score_equals_one_pass_a_token_with_the_context_the_windows_give(model, 
         start = min(max(0, -(-(t - 16) // 8) * 8), max(0, length - 17))
         logits = model(ids[None, start:t]).logits[0, -1]
         expected.append((logits.logsumexp(0) - logits[ids[t]]).detach())
-    torch.testing.assert_close(lm.score(model, ids, 16).double(), torch.stack(expected), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        lm.score(model, ids, 16).double(), torch.stack(expected), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_nats_per_character_does_not_care_what_a_token_is(tokenizer):
@@ -70,12 +74,23 @@ def test_nats_per_character_does_not_care_what_a_token_is(tokenizer):
 
 def test_greedy_sample_equals_generate(model, tokenizer):
     ids = lm.encode(tokenizer, "Shall")[None]
-    how = {"attention_mask": torch.ones_like(ids), "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-    theirs = tokenizer.decode(model.generate(ids, max_new_tokens=10, **how)[0, 1:], skip_special_tokens=True)
+    how = {
+        "attention_mask": torch.ones_like(ids),
+        "do_sample": False,
+        "eos_token_id": None,
+        "pad_token_id": 0,
+    }
+    theirs = tokenizer.decode(
+        model.generate(ids, max_new_tokens=10, **how)[0, 1:], skip_special_tokens=True
+    )
     assert lm.sample(model, tokenizer, "Shall", 10, temperature=0) == theirs
-    for end in range(40, 60):  # prompts longer than the context of 16 go on from their latest tokens
+    for end in range(
+        40, 60
+    ):  # prompts longer than the context of 16 go on from their latest tokens
         latest = lm.encode(tokenizer, (POEM * 2)[:end] * 2)[None, -16:]
-        token = tokenizer.decode(model(latest).logits[0, -1].argmax()[None], skip_special_tokens=True)
+        token = tokenizer.decode(
+            model(latest).logits[0, -1].argmax()[None], skip_special_tokens=True
+        )
         assert lm.sample(model, tokenizer, (POEM * 2)[:end] * 2, 1, temperature=0).endswith(token)
 
 
@@ -86,14 +101,18 @@ def test_sample_draws_from_the_softmax(tokenizer):
     torch.nn.init.zeros_(model.lm_head.weight)
     torch.nn.init.constant_(model.lm_head.bias, -30.0)
     with torch.no_grad():
-        model.lm_head.bias[[tokenizer.convert_tokens_to_ids(letter) for letter in "ab"]] = torch.tensor([0.5, 0.0])
+        model.lm_head.bias[[tokenizer.convert_tokens_to_ids(letter) for letter in "ab"]] = (
+            torch.tensor([0.5, 0.0])
+        )
     drawn = lm.sample(model, tokenizer, "", 400, temperature=0.5)
     assert set(drawn) == {"a", "b"} and len(drawn) == 400
     assert drawn.count("a") / 400 == pytest.approx(1 / (1 + torch.e ** (-0.5 / 0.5)), abs=0.07)
     assert drawn != lm.sample(model, tokenizer, "", 400, temperature=0.5, seed=1)
 
 
-@pytest.mark.parametrize("text", ["", " ", "naïve — 𝔖𝔥𝔞𝔨𝔢 \t\n\n  ' ,", "don 't", "\x00\u202e\r\n", "日本語"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "naïve — 𝔖𝔥𝔞𝔨𝔢 \t\n\n  ' ,", "don 't", "\x00\u202e\r\n", "日本語"]
+)
 def test_tokenizer_gives_any_text_back(tokenizer, text):
     ids = lm.encode(tokenizer, text)
     assert ids[0] == tokenizer.eos_token_id and tokenizer.decode(ids[1:]) == text
@@ -115,7 +134,9 @@ def test_plays_look_like_tiny_shakespeare(tmp_path, monkeypatch):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     name, text = lm.load_plays(tmp_path / "nothing")
     assert "stand-in" in name and not (tmp_path / "nothing").exists()
-    assert "HAMLET:\nNot so, my lord; I am too much i' the sun." in text and not re.search(r"^#|\*\*", text, re.M)
+    assert "HAMLET:\nNot so, my lord; I am too much i' the sun." in text and not re.search(
+        r"^#|\*\*", text, re.M
+    )
     (tmp_path / "tinyshakespeare.txt").write_text(POEM)
     assert lm.load_plays(tmp_path) == ("Tiny Shakespeare", POEM)
 
@@ -126,7 +147,9 @@ def test_training_beats_the_unigrams(tokenizer):
     before = lm.score(model, ids, 16).mean().item()
     assert list(lm.train(model, lm.passages(ids, 8, 16, seed=0), 60, 1e-2)) == list(range(1, 61))
     after = lm.score(model, ids, 16).mean().item()
-    unigrams = torch.special.entr(ids.bincount().double() / len(ids)).sum().item()  # knows how common each token is
+    unigrams = (
+        torch.special.entr(ids.bincount().double() / len(ids)).sum().item()
+    )  # knows how common each token is
     assert before > unigrams and after < 0.3 * unigrams
 
 
@@ -155,7 +178,16 @@ def test_steps_are_those_of_adamw_written_out(model, tokenizer):
 
 def smoke(folder, *more):
     (folder / "tinyshakespeare.txt").write_text(POEM * 90)
-    return ["--smoke", "--device", "cpu", "--data", str(folder), "--out", str(folder / "out"), *more]
+    return [
+        "--smoke",
+        "--device",
+        "cpu",
+        "--data",
+        str(folder),
+        "--out",
+        str(folder / "out"),
+        *more,
+    ]
 
 
 def saved(tokenizer, folder):
@@ -168,24 +200,52 @@ def saved(tokenizer, folder):
 def test_two_processes_train_as_one(tokenizer, tmp_path):
     old = saved(tokenizer, tmp_path / "old")
     one = lm.main(smoke(tmp_path, "--model", old, "--save", str(tmp_path / "one")))
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", lm.__file__]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        lm.__file__,
+    ]
     command = [*torchrun, *smoke(tmp_path, "--model", old, "--save", str(tmp_path / "two"))]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     done = subprocess.run(command, capture_output=True, text=True, env=settings)
     assert done.returncode == 0, done.stderr
-    here, there = (" ".join(claim["here"] for claim in one["claims"]), " ".join(re.findall("here: .*", done.stdout)))
-    here, there = ([float(number) for number in re.findall(r"\d\.\d{3}", text)] for text in (here, there))
+    here, there = (
+        " ".join(claim["here"] for claim in one["claims"]),
+        " ".join(re.findall("here: .*", done.stdout)),
+    )
+    here, there = (
+        [float(number) for number in re.findall(r"\d\.\d{3}", text)] for text in (here, there)
+    )
     assert len(here) == 7 and there == pytest.approx(here, abs=2e-3)
     assert done.stdout.count("not judged") == 3, "one process alone prints"
     folders = [str(tmp_path / name) for name in ("old", "one", "two")]
     start, alone, together = (lm.load_model(folder, tmp_path)[0].state_dict() for folder in folders)
     for name, weight in alone.items():
-        assert (weight - together[name]).abs().mean() <= 0.02 * (weight - start[name]).abs().mean() + 1e-9, name
+        assert (weight - together[name]).abs().mean() <= 0.02 * (
+            weight - start[name]
+        ).abs().mean() + 1e-9, name
 
 
 def test_a_saved_model_writes(tokenizer, tmp_path, capsys):
     folder = saved(tokenizer, tmp_path / "new")
-    lm.main(["--model", folder, "--prompt", "Thou art", "--length", "5", "--device", "cpu", "--out", str(tmp_path)])
+    lm.main(
+        [
+            "--model",
+            folder,
+            "--prompt",
+            "Thou art",
+            "--length",
+            "5",
+            "--device",
+            "cpu",
+            "--out",
+            str(tmp_path),
+        ]
+    )
     assert capsys.readouterr().out.startswith("Thou art")
 
 

@@ -34,9 +34,15 @@ def test_layers_of_the_modern_cell_are_those_of_torch():
     torch.testing.assert_close(ours, other)
     torch.testing.assert_close(x.grad, x_theirs.grad)
     for k, layer in enumerate(layers):
-        torch.testing.assert_close(torch_order(layer.input.weight.grad), getattr(theirs, f"weight_ih_l{k}").grad)
-        torch.testing.assert_close(torch_order(layer.recurrent.grad.T), getattr(theirs, f"weight_hh_l{k}").grad)
-        torch.testing.assert_close(torch_order(layer.input.bias.grad), getattr(theirs, f"bias_ih_l{k}").grad)
+        torch.testing.assert_close(
+            torch_order(layer.input.weight.grad), getattr(theirs, f"weight_ih_l{k}").grad
+        )
+        torch.testing.assert_close(
+            torch_order(layer.recurrent.grad.T), getattr(theirs, f"weight_hh_l{k}").grad
+        )
+        torch.testing.assert_close(
+            torch_order(layer.input.bias.grad), getattr(theirs, f"bias_ih_l{k}").grad
+        )
 
 
 def test_truncated_gradients_are_the_papers_own():
@@ -51,10 +57,14 @@ def test_truncated_gradients_are_the_papers_own():
     def sigma(v):
         return 1 / (1 + torch.exp(-v))
 
-    weights = torch.cat([layer.input.weight, layer.input.bias[:, None], layer.recurrent.T], dim=1).detach()  # (3H, n)
+    weights = torch.cat(
+        [layer.input.weight, layer.input.bias[:, None], layer.recurrent.T], dim=1
+    ).detach()  # (3H, n)
     into_i, into_o, into_c = weights.chunk(3)
     h = c = torch.zeros(B, H, dtype=torch.float64)
-    carried_i = carried_c = torch.zeros(B, H, weights.shape[1], dtype=torch.float64)  # ∂c_j/∂w, w into cell j's net
+    carried_i = carried_c = torch.zeros(
+        B, H, weights.shape[1], dtype=torch.float64
+    )  # ∂c_j/∂w, w into cell j's net
     expected = torch.zeros_like(weights)
     for t in range(T):
         seen = torch.cat([x[t], torch.ones(B, 1, dtype=torch.float64), h], dim=1)  # (B, n)
@@ -67,8 +77,12 @@ def test_truncated_gradients_are_the_papers_own():
         torch.testing.assert_close(outputs[t], h)
         into_state = (error[t] * o * slope)[:, :, None]
         into_gate = (error[t] * squashed * o * (1 - o))[:, :, None] * seen[:, None]
-        expected += torch.cat([into_state * carried_i, into_gate, into_state * carried_c], dim=1).sum(0)
-    ours = torch.cat([layer.input.weight.grad, layer.input.bias.grad[:, None], layer.recurrent.grad.T], dim=1)
+        expected += torch.cat(
+            [into_state * carried_i, into_gate, into_state * carried_c], dim=1
+        ).sum(0)
+    ours = torch.cat(
+        [layer.input.weight.grad, layer.input.bias.grad[:, None], layer.recurrent.grad.T], dim=1
+    )
     torch.testing.assert_close(ours, expected)
 
 
@@ -76,7 +90,9 @@ def test_the_carousel_carries_an_error_unchanged_or_times_the_forget_gates():
     torch.manual_seed(0)
     x = torch.randn(300, 2, 2)
     constant, states, _ = lstm.carousel(lstm.LSTM1997(2, H, -3.0), x, [1, 300])
-    assert states.shape == (300, 2, H) and torch.equal(constant, torch.ones(2, 2, H, dtype=torch.float64))
+    assert states.shape == (300, 2, H) and torch.equal(
+        constant, torch.ones(2, 2, H, dtype=torch.float64)
+    )
 
     layer = lstm.LSTM(2, H, 50)
     forgetting, states, gates = lstm.carousel(layer, x, [1, 300])
@@ -109,10 +125,14 @@ def test_sequences_have_two_marks_and_their_sum():
     assert x.shape == (50, 4000, 2) and -1 <= numbers.min() < -0.99 and 0.99 < numbers.max() <= 1
     places = [column.nonzero()[:, 0].tolist() for column in marks.T]
     assert all(len(two) == 2 and two[0] < 10 for two in places)
-    assert {two[1] for two in places} == set(range(1, 25)) and {two[0] for two in places} == set(range(10))
+    assert {two[1] for two in places} == set(range(1, 25)) and {two[0] for two in places} == set(
+        range(10)
+    )
     for k in range(20):
         first, second = places[k]
-        assert y[k].item() == pytest.approx(0.5 + (numbers[first, k] + numbers[second, k]).item() / 4, abs=1e-6)
+        assert y[k].item() == pytest.approx(
+            0.5 + (numbers[first, k] + numbers[second, k]).item() / 4, abs=1e-6
+        )
     assert y.var().item() == pytest.approx(lstm.VARIANCE, rel=0.1)
 
     class Constant(nn.Module):
@@ -138,7 +158,9 @@ def test_the_rnn_has_as_many_weights():
     assert rnn(torch.randn(7, 3, 2)).shape == (7, 3, units)
 
 
-@pytest.mark.parametrize("layer", [lstm.LSTM1997(2, 16, -1.0), lstm.LSTM(2, 16, 10)], ids=["1997", "modern"])
+@pytest.mark.parametrize(
+    "layer", [lstm.LSTM1997(2, 16, -1.0), lstm.LSTM(2, 16, 10)], ids=["1997", "modern"]
+)
 def test_it_learns_to_add(layer):
     torch.manual_seed(0)
     model = lstm.Adder(layer, 16)
@@ -150,5 +172,7 @@ def test_it_learns_to_add(layer):
 def test_it_learns_to_tell_the_last_symbol():
     torch.manual_seed(0)
     curve = lstm.last_symbol(lstm.LSTM1997(11, 4, -1.0), 4, 10, 400, "cpu")
-    assert abs(curve[0] - 0.5) < 0.02 and 20 < len(curve) < 400  # guessing at first; it stops when it has learnt
+    assert (
+        abs(curve[0] - 0.5) < 0.02 and 20 < len(curve) < 400
+    )  # guessing at first; it stops when it has learnt
     assert min(curve[-20:]) > 0.95 >= curve[-21]

@@ -30,7 +30,10 @@ def by_the_book(delta, a, b, c, x):
         row = []
         for d in range(D):
             for n in range(N):
-                h[d][n] = torch.exp(delta[t, :, d] * a[d, n]) * h[d][n] + delta[t, :, d] * b[t, :, n] * x[t, :, d]
+                h[d][n] = (
+                    torch.exp(delta[t, :, d] * a[d, n]) * h[d][n]
+                    + delta[t, :, d] * b[t, :, n] * x[t, :, d]
+                )
             row.append(sum(c[t, :, n] * h[d][n] for n in range(N)))
         y.append(torch.stack(row, dim=1))
     return torch.stack(y), torch.stack([torch.stack(states, dim=1) for states in h], dim=1)
@@ -42,7 +45,11 @@ def test_three_scans_agree_with_the_equations_forward_and_backward():
     grads = torch.autograd.grad((expected * mix).sum(), inputs)
     chunked, h = mamba.ChunkedScan.apply(*inputs, torch.zeros(B, D, N, dtype=torch.float64))
     torch.testing.assert_close(h, last)
-    for y in (chunked, mamba.scan(mamba.step_by_step, *inputs), mamba.scan(mamba.associative, *inputs)):
+    for y in (
+        chunked,
+        mamba.scan(mamba.step_by_step, *inputs),
+        mamba.scan(mamba.associative, *inputs),
+    ):
         torch.testing.assert_close(y, expected)
         for got, wanted in zip(torch.autograd.grad((y * mix).sum(), inputs), grads):
             torch.testing.assert_close(got, wanted)
@@ -51,7 +58,9 @@ def test_three_scans_agree_with_the_equations_forward_and_backward():
 def test_gradients_by_finite_differences_from_any_first_state(monkeypatch):
     monkeypatch.setattr(mamba, "CHUNK", 3)
     h = torch.randn(B, D, N, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda *inputs: mamba.ChunkedScan.apply(*inputs, h)[0], random_inputs(8))
+    assert torch.autograd.gradcheck(
+        lambda *inputs: mamba.ChunkedScan.apply(*inputs, h)[0], random_inputs(8)
+    )
 
 
 def test_no_overflow_where_products_of_decays_underflow():
@@ -67,17 +76,34 @@ def test_blocks_are_those_of_transformers():
     net = mamba.Mamba(width=40, N=5)  # Δ has rank 3
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.4)
-    sizes = {"vocab_size": mamba.SYMBOLS, "hidden_size": 40, "state_size": 5, "num_hidden_layers": 2}
+    sizes = {
+        "vocab_size": mamba.SYMBOLS,
+        "hidden_size": 40,
+        "state_size": 5,
+        "num_hidden_layers": 2,
+    }
     theirs = MambaModel(MambaConfig(**sizes, time_step_rank=3, use_cache=False)).eval()
-    pairs = [(theirs.embeddings.weight, net.embedding.weight), (theirs.norm_f.weight, net.norm.weight)]
+    pairs = [
+        (theirs.embeddings.weight, net.embedding.weight),
+        (theirs.norm_f.weight, net.norm.weight),
+    ]
     for layer, block in zip(theirs.layers, net.blocks):
         mixer, ssm = layer.mixer, block.ssm
-        pairs += [(layer.norm.weight, block.norm.weight), (mixer.A_log, ssm.A_log), (mixer.D, ssm.D)]
-        pairs += [(mixer.in_proj.weight, block.enter.weight), (mixer.out_proj.weight, block.leave.weight)]
+        pairs += [
+            (layer.norm.weight, block.norm.weight),
+            (mixer.A_log, ssm.A_log),
+            (mixer.D, ssm.D),
+        ]
+        pairs += [
+            (mixer.in_proj.weight, block.enter.weight),
+            (mixer.out_proj.weight, block.leave.weight),
+        ]
         pairs += [(mixer.conv1d.weight, block.conv.weight), (mixer.conv1d.bias, block.conv.bias)]
         pairs += [(mixer.x_proj.weight, ssm.select.weight)]
         pairs += [(mixer.dt_proj.weight, ssm.delta.weight), (mixer.dt_proj.bias, ssm.delta.bias)]
-    assert len(pairs) == len(list(theirs.parameters())) == len(list(net.parameters())) - 1  # all but the output's
+    assert (
+        len(pairs) == len(list(theirs.parameters())) == len(list(net.parameters())) - 1
+    )  # all but the output's
     with torch.no_grad():
         for their, our in pairs:
             assert their.shape == our.shape
@@ -96,12 +122,19 @@ def test_blocks_are_those_of_transformers():
 def test_constant_layer_is_a_convolution():
     """Eq. 3, with the kernel C Ā^k B̄."""
     torch.manual_seed(0)
-    layer, x = mamba.Selective(6, 4, constant=True).double(), torch.randn(2, 90, 6, dtype=torch.float64)
+    layer, x = (
+        mamba.Selective(6, 4, constant=True).double(),
+        torch.randn(2, 90, 6, dtype=torch.float64),
+    )
     low, b, c = layer.select(torch.ones(6, dtype=torch.float64)).split(layer.sizes)
     delta = F.softplus(layer.delta(low))[:, None]  # (D, 1)
-    powers = torch.exp(torch.arange(90)[:, None, None] * delta * -torch.exp(layer.A_log))  # (L, D, N)
+    powers = torch.exp(
+        torch.arange(90)[:, None, None] * delta * -torch.exp(layer.A_log)
+    )  # (L, D, N)
     kernel = (powers * c * delta * b).sum(dim=2)  # (L, D)
-    expected = F.conv1d(F.pad(x.transpose(1, 2), (89, 0)), kernel.T.flip(1)[:, None], groups=6).transpose(1, 2)
+    expected = F.conv1d(
+        F.pad(x.transpose(1, 2), (89, 0)), kernel.T.flip(1)[:, None], groups=6
+    ).transpose(1, 2)
     torch.testing.assert_close(layer(x)[0], expected + layer.D * x)
 
 

@@ -27,7 +27,9 @@ def by_hand(model, x):
     for linear in model.hidden:
         w, b = linear.weight.detach().numpy(), linear.bias.detach().numpy()
         layers.append(np.maximum(layers[-1] @ w.T + b, 0))
-    return layers, layers[-1] @ model.readout.weight.detach().numpy().T + model.readout.bias.detach().numpy()
+    return layers, layers[
+        -1
+    ] @ model.readout.weight.detach().numpy().T + model.readout.bias.detach().numpy()
 
 
 def test_network_equals_numpy_forward_and_backward():
@@ -52,7 +54,9 @@ def features(noise, n=240):
     """Ten overlapping classes in 20 dimensions of unequal spread, far from the origin: (n, 20) and labels (n,)."""
     rng = np.random.default_rng(0)
     y = rng.integers(10, size=n)
-    return 3 + rng.normal(size=(10, 20))[y] + noise * rng.normal(size=(n, 20)) * rng.uniform(0.5, 2, 20), y
+    return 3 + rng.normal(size=(10, 20))[y] + noise * rng.normal(size=(n, 20)) * rng.uniform(
+        0.5, 2, 20
+    ), y
 
 
 def sklearn_ridge(x, y, penalty):
@@ -64,7 +68,9 @@ def sklearn_ridge(x, y, penalty):
 def test_ridge_equals_scikit_learn():
     x, y = features(noise=1.0)
     penalties = [1e-3, 0.1, 10.0]
-    weights, intercepts = mnist_dnn.ridge(torch.tensor(x), torch.tensor(y), torch.tensor(penalties).double())
+    weights, intercepts = mnist_dnn.ridge(
+        torch.tensor(x), torch.tensor(y), torch.tensor(penalties).double()
+    )
     assert weights.shape == (3, 20, 10) and intercepts.shape == (3, 10)
     for penalty, w, b in zip(penalties, weights, intercepts):
         theirs = sklearn_ridge(x, y, penalty)
@@ -78,7 +84,8 @@ def test_probe_is_the_ridge_of_the_penalty_that_is_best_on_held_out_rows(noise):
     x, y, fresh, y_fresh = x[:120], y[:120], x[120:], y[120:]
     penalties = mnist_dnn.PENALTIES.tolist()
     errors = [
-        ((sklearn_ridge(x[:100], y[:100], p).predict(x[100:]) - np.eye(10)[y[100:]]) ** 2).sum() for p in penalties
+        ((sklearn_ridge(x[:100], y[:100], p).predict(x[100:]) - np.eye(10)[y[100:]]) ** 2).sum()
+        for p in penalties
     ]
     scores = sklearn_ridge(x, y, penalties[np.argmin(errors)]).predict(fresh)
     right = 100 * (scores.argmax(1) == y_fresh).mean()
@@ -94,7 +101,9 @@ def test_each_hidden_layer_is_probed_by_its_own_output():
     (_, *seen), _ = by_hand(model, x[:300])
     (_, *fresh), _ = by_hand(model, x[300:])
     for row, h, h_fresh in zip(table, seen, fresh, strict=True):
-        assert row == pytest.approx(mnist_dnn.probe(torch.tensor(h), y[:300], torch.tensor(h_fresh), y[300:]), abs=0.1)
+        assert row == pytest.approx(
+            mnist_dnn.probe(torch.tensor(h), y[:300], torch.tensor(h_fresh), y[300:]), abs=0.1
+        )
 
 
 def test_images_move_by_a_pixel_at_most_all_alike_and_blank_comes_in():
@@ -123,7 +132,17 @@ def test_steps_are_adam_on_the_triangle(moving, monkeypatch):
     assert list(mnist_dnn.train(ours, x, y, steps=9, moving=moving)) == list(range(1, 10))
     torch.manual_seed(1)  # so that the same batches are drawn
     optimizer = torch.optim.Adam(theirs.parameters())
-    for rate in [4 / 8, 8 / 8, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]:  # nine steps divide the way in ten
+    for rate in [
+        4 / 8,
+        8 / 8,
+        7 / 8,
+        6 / 8,
+        5 / 8,
+        4 / 8,
+        3 / 8,
+        2 / 8,
+        1 / 8,
+    ]:  # nine steps divide the way in ten
         batch = torch.randint(40, (256,))
         optimizer.param_groups[0]["lr"] = 3e-3 * rate
         optimizer.zero_grad()
@@ -137,7 +156,10 @@ def test_training_learns_what_shuffled_labels_can_only_memorise():
     x, y = a_small_task(700)
     data = [x[:300], y[:300], x[300:], y[300:]]
     shuffled = mnist_dnn.shuffle_labels(y[:300])
-    assert shuffled.bincount().equal(y[:300].bincount()) and 0.04 < (shuffled == y[:300]).float().mean() < 0.18
+    assert (
+        shuffled.bincount().equal(y[:300].bincount())
+        and 0.04 < (shuffled == y[:300]).float().mean() < 0.18
+    )
     majority = 100 * y[300:].bincount().max().item() / 400  # always saying the commonest digit
     true = mnist_dnn.learn_by_heart(x[:300], y[:300], data, width=64, steps=120)
     heart = mnist_dnn.learn_by_heart(x[:300], shuffled, data, width=64, steps=120)

@@ -25,7 +25,9 @@ def noisy_logits(gate: moe.NoisyTopK, x: torch.Tensor, noise: torch.Tensor) -> t
     return x @ gate.W_g + noise * torch.log1p(torch.exp(x @ gate.W_noise))
 
 
-def slow(layer: moe.MixtureOfExperts, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def slow(
+    layer: moe.MixtureOfExperts, x: torch.Tensor, noise: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
     """The layer token by token and expert by expert: output, balance loss, chances of being chosen."""
     k, h, rows, gates, chances = layer.gate.k, noisy_logits(layer.gate, x, noise), [], [], []
     for n in range(len(x)):
@@ -41,7 +43,9 @@ def slow(layer: moe.MixtureOfExperts, x: torch.Tensor, noise: torch.Tensor) -> t
                 chances.append(torch.ones((), dtype=x.dtype))
             else:
                 away = x[n] @ layer.gate.W_g[:, i] - h[n, others[k - 1]]
-                chances.append(Normal(0.0, 1.0).cdf(away / F.softplus(x[n] @ layer.gate.W_noise[:, i])))
+                chances.append(
+                    Normal(0.0, 1.0).cdf(away / F.softplus(x[n] @ layer.gate.W_noise[:, i]))
+                )
     gates, chances = torch.stack(gates), torch.stack(chances).view(len(x), -1)
     balance = 0.0
     for share in (gates.sum(dim=0), chances.sum(dim=0)):
@@ -68,7 +72,9 @@ def test_sparse_is_dense_and_masked_forward_and_backward(E, k):
     torch.manual_seed(1)
     torch.testing.assert_close(layer.gate(start)[2], chances)
 
-    for inputs, loss in zip(x, ((y * mix).sum() + 3 * balance, (y_slow * mix).sum() + 3 * balance_slow)):
+    for inputs, loss in zip(
+        x, ((y * mix).sum() + 3 * balance, (y_slow * mix).sum() + 3 * balance_slow)
+    ):
         grads.append(torch.autograd.grad(loss, [inputs, *layer.parameters()]))
     for fast, brute in zip(*grads):
         torch.testing.assert_close(fast, brute)
@@ -88,7 +94,9 @@ def test_an_expert_computes_its_own_tokens_only():
     layer, rows = random_layer(5, 2), []
     with torch.no_grad():
         layer.gate.W_g[:] = 0
-        layer.gate.W_g[0] = torch.tensor([9.0, 8.0, 1.0, -50.0, 0.0])  # never the fourth for positive x
+        layer.gate.W_g[0] = torch.tensor(
+            [9.0, 8.0, 1.0, -50.0, 0.0]
+        )  # never the fourth for positive x
         layer.gate.W_noise[:] = 0
     for expert in layer.experts:
         expert.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
@@ -118,7 +126,9 @@ def test_random_languages():
     first = chances.argmax(dim=2)
     assert (first[0] == first[1]).sum() < 10 and len(first[0].unique()) > 20
     languages, symbols = moe.every_token(chances)
-    assert len(set(zip(languages.tolist(), symbols.tolist()))) == 3 * 64 and symbols[:64].tolist() == list(range(64))
+    assert len(set(zip(languages.tolist(), symbols.tolist()))) == 3 * 64 and symbols[
+        :64
+    ].tolist() == list(range(64))
 
 
 def test_information_is_sklearns():

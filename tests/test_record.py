@@ -60,9 +60,16 @@ def test_a_run_a_seed_and_the_first_seeds_picture(root):
     record.main([str(root / "papers" / "toy.py"), "--seeds", "5", "7"])
     written = json.loads((root / "results" / "toy.json").read_text())
     assert list(written) == ["script", "title", "data", "device", "threads", "versions", "runs"]
-    assert (written["script"], written["title"], written["device"]) == ("papers/toy.py", "A toy", "cpu")
+    assert (written["script"], written["title"], written["device"]) == (
+        "papers/toy.py",
+        "A toy",
+        "cpu",
+    )
     assert list(written["versions"]) == ["python", "numpy"]
-    assert [(run["seed"], run["headline"]) for run in written["runs"]] == [(5, "headline 5"), (7, "headline 7")]
+    assert [(run["seed"], run["headline"]) for run in written["runs"]] == [
+        (5, "headline 5"),
+        (7, "headline 7"),
+    ]
     assert all(run["seconds"] >= 0 and run["peak_mb"] > 5 for run in written["runs"])
     assert {path.name for path in (root / "results").iterdir()} == {"toy.json", "toy.png"}
     assert (root / "results" / "toy.png").read_text() == "picture 5"
@@ -87,7 +94,9 @@ def test_what_goes_wrong_leaves_the_old_record(root, options, said, capfd):
 
 def test_the_tables_count_claims_and_seeds(root, monkeypatch):
     monkeypatch.setattr(tables, "TOPICS", {})
-    monkeypatch.setattr(tables, "SYLLABUS", {"A phase": {"toy": ("Toys", "Somebody 1999", "On | toys")}})
+    monkeypatch.setattr(
+        tables, "SYLLABUS", {"A phase": {"toy": ("Toys", "Somebody 1999", "On | toys")}}
+    )
     (root / "results" / "toy.json").unlink()
     assert "⏳ In Progress |  |  |  |" in tables.syllabus()
     record.main([str(root / "papers" / "toy.py"), "--seeds", "4", "5"])

@@ -18,14 +18,18 @@ def seeded():
 
 @pytest.mark.parametrize("name", relu.ACTIVATIONS)
 def test_unit_and_its_slope_are_torchs(name):
-    x = torch.cat([torch.linspace(-5, 5, 101), torch.tensor([-1e3, -60.0, -1e-9, 1e-9, 60.0, 1e3])]).double()
+    x = torch.cat(
+        [torch.linspace(-5, 5, 101), torch.tensor([-1e3, -60.0, -1e-9, 1e-9, 60.0, 1e3])]
+    ).double()
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     readout = torch.linspace(-1, 2, len(x)).double()
     one, two = relu.ACTIVATIONS[name](ours), THEIRS[name](theirs)
     torch.testing.assert_close(one, two, rtol=1e-7, atol=1e-15)
     (one * readout).sum().backward()
     (two * readout).sum().backward()
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-15)  # a rectifier's slope at 0 itself is 0
+    torch.testing.assert_close(
+        ours.grad, theirs.grad, rtol=1e-7, atol=1e-15
+    )  # a rectifier's slope at 0 itself is 0
 
 
 @pytest.mark.parametrize("name", relu.ACTIVATIONS)
@@ -112,7 +116,9 @@ def test_gradient_norms_are_those_of_torch_and_keep_to_the_law():
                 h.retain_grad()
                 inside.append(h)
         F.cross_entropy(h, y).backward()
-        torch.testing.assert_close(norms, torch.stack([h.grad.norm() for h in inside]), rtol=1e-3, atol=0)
+        torch.testing.assert_close(
+            norms, torch.stack([h.grad.norm() for h in inside]), rtol=1e-3, atol=0
+        )
         n, variance = 512, theirs[2].weight.var().item()
         factor = ((norms[0] / norms[-1]) ** (1 / 19)).item()
         assert factor == pytest.approx((n * variance / 2) ** 0.5, rel=0.05)
@@ -131,9 +137,13 @@ def test_training_is_gradient_descent_with_momentum_on_shifted_images(shift):
         images = x[batch]
         if shift:
             down, across = torch.randint(3, (2,)).tolist()
-            moved = scipy.ndimage.shift(images.view(6, 28, 28).numpy(), (0, 1 - down, 1 - across), order=0)
+            moved = scipy.ndimage.shift(
+                images.view(6, 28, 28).numpy(), (0, 1 - down, 1 - across), order=0
+            )
             images = torch.tensor(moved).view(6, 784)
-        gradients = torch.autograd.grad(F.cross_entropy(theirs(images), y[batch]), list(theirs.parameters()))
+        gradients = torch.autograd.grad(
+            F.cross_entropy(theirs(images), y[batch]), list(theirs.parameters())
+        )
         velocity = [0.9 * v + gradient for v, gradient in zip(velocity, gradients)]
         for weight, v in zip(theirs.parameters(), velocity):
             weight.data -= rate * v
@@ -154,7 +164,11 @@ def test_rectifiers_learn_twenty_layers_deep_and_sigmoid_units_stay_at_chance():
         net = relu.Net(activation, 20, 64, start)
         relu.train(net, [x[:700], y[:700]], 0.01, 300, 64)
         rights[activation, start] = relu.accuracy(net, x[700:], y[700:])
-    assert rights["rectifier", "He"] > 60 and rights["rectifier", "habit"] < 25 and rights["sigmoid", "sigmoid"] < 25
+    assert (
+        rights["rectifier", "He"] > 60
+        and rights["rectifier", "habit"] < 25
+        and rights["sigmoid", "sigmoid"] < 25
+    )
 
 
 @pytest.mark.parametrize("activation", relu.ACTIVATIONS)

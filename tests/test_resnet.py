@@ -28,8 +28,14 @@ class Nothing(nn.Module):
         return 0.0
 
 
-def from_torchvision(depth: int, width: int, skip: bool, channels: int = 3, stride: int = 1) -> nn.Sequential:
-    layers = [nn.Conv2d(channels, width, 2 * stride + 1, stride, stride, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+def from_torchvision(
+    depth: int, width: int, skip: bool, channels: int = 3, stride: int = 1
+) -> nn.Sequential:
+    layers = [
+        nn.Conv2d(channels, width, 2 * stride + 1, stride, stride, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
     if stride == 2:
         layers.append(nn.MaxPool2d(2))
     for stage in range(3):
@@ -37,7 +43,9 @@ def from_torchvision(depth: int, width: int, skip: bool, channels: int = 3, stri
         for i in range((depth - 2) // 6):
             halve = stage > 0 and i == 0
             shortcut = (OptionA() if halve else None) if skip else Nothing()
-            layers.append(BasicBlock(outputs // 2 if halve else outputs, outputs, 2 if halve else 1, shortcut))
+            layers.append(
+                BasicBlock(outputs // 2 if halve else outputs, outputs, 2 if halve else 1, shortcut)
+            )
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 10))
 
 
@@ -81,9 +89,18 @@ def test_logits_and_gradients_are_torchvisions(skip, stride, training):
 
 
 def test_parameters_are_table_6s_and_equally_many_without_skip_connections():
-    for depth, count in {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}.items():
+    for depth, count in {
+        20: 269_722,
+        32: 464_154,
+        44: 658_586,
+        56: 853_018,
+        110: 1_727_962,
+    }.items():
         for skip in (True, False):  # 0.27, 0.46, 0.66, 0.85 and 1.7 million in the paper
-            assert sum(weight.numel() for weight in resnet.ResNet(depth, 16, skip).parameters()) == count
+            assert (
+                sum(weight.numel() for weight in resnet.ResNet(depth, 16, skip).parameters())
+                == count
+            )
 
 
 def depth_of(model: nn.Module) -> int:
@@ -156,7 +173,9 @@ def test_training_error_is_that_of_a_batch_before_its_step():
     x, y = a_small_task()
     torch.manual_seed(3)
     model = resnet.ResNet(8, 4, True)
-    before = model.train()(resnet.prepare(x)).argmax(1) != y  # whole set, so only nearly the batch's statistics
+    before = (
+        model.train()(resnet.prepare(x)).argmax(1) != y
+    )  # whole set, so only nearly the batch's statistics
     errors = resnet.train(model, x, y, 6, mirrored=True, title="")
     assert abs(errors[0] - 100 * before.float().mean()) < 15
 
@@ -188,7 +207,11 @@ def test_first_gradients_are_torchvisions(kind, normalized):
 def test_degradation_trains_every_net():
     x, y = a_small_task(200)
     models, errors = resnet.degradation(x[:, :1], y, (8, 14), steps=3)
-    assert list(models) == list(errors) == [(kind, depth) for depth in (8, 14) for kind in ("plain", "residual")]
+    assert (
+        list(models)
+        == list(errors)
+        == [(kind, depth) for depth in (8, 14) for kind in ("plain", "residual")]
+    )
     for (kind, depth), model in models.items():
         assert depth_of(model) == depth and len(errors[kind, depth]) == 3
         assert {block.skip for stage in model.stages for block in stage} == {kind == "residual"}

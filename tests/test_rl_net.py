@@ -31,9 +31,14 @@ def some_transitions(batch=40):
 
 def by_hand(network, state):
     """The network's Q in NumPy, and its last layer's input."""
-    hidden, layers = state.numpy() * [1.0, 1.0, 10.0, 1.0], [layer for layer in network if isinstance(layer, nn.Linear)]
+    hidden, layers = (
+        state.numpy() * [1.0, 1.0, 10.0, 1.0],
+        [layer for layer in network if isinstance(layer, nn.Linear)],
+    )
     for layer in layers[:-1]:
-        hidden = np.maximum(hidden @ layer.weight.detach().numpy().T + layer.bias.detach().numpy(), 0)
+        hidden = np.maximum(
+            hidden @ layer.weight.detach().numpy().T + layer.bias.detach().numpy(), 0
+        )
     return hidden @ layers[-1].weight.detach().numpy().T + layers[-1].bias.detach().numpy(), hidden
 
 
@@ -51,7 +56,9 @@ def test_loss_and_gradient_of_the_last_layer_in_numpy(pair):
             wanted += 0.99 * max(future[i])
         errors[i, action[i]] = q[i, action[i]] - wanted
     assert loss.item() == pytest.approx((errors**2).sum() / 40, rel=1e-12)
-    np.testing.assert_allclose(online[-1].weight.grad, 2 / 40 * errors.T @ hidden, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        online[-1].weight.grad, 2 / 40 * errors.T @ hidden, rtol=1e-9, atol=1e-12
+    )
     np.testing.assert_allclose(online[-1].bias.grad, 2 / 40 * errors.sum(0), rtol=1e-9, atol=1e-12)
 
 
@@ -71,7 +78,12 @@ def test_memory_holds_what_a_deque_would_and_draws_from_all_of_it_alike():
     memory, plain = rl_net.Memory(8, state_size=1), deque(maxlen=8)
     for t in range(21):
         transition = (float(t), t % 5, -t, t + 0.5, bool(t % 2))
-        memory.add(torch.tensor([transition[0]]), *transition[1:3], torch.tensor([transition[3]]), transition[4])
+        memory.add(
+            torch.tensor([transition[0]]),
+            *transition[1:3],
+            torch.tensor([transition[3]]),
+            transition[4],
+        )
         plain.append(transition)
         drawn = list(zip(*(part.flatten().tolist() for part in memory.sample(400))))
         assert set(drawn) == set(plain)
@@ -80,7 +92,9 @@ def test_memory_holds_what_a_deque_would_and_draws_from_all_of_it_alike():
 
 
 def test_epsilon_and_act():
-    assert [rl_net.epsilon(step, 1000) for step in (0, 125, 250, 1000)] == pytest.approx([1, 0.525, 0.05, 0.05])
+    assert [rl_net.epsilon(step, 1000) for step in (0, 125, 250, 1000)] == pytest.approx(
+        [1, 0.525, 0.05, 0.05]
+    )
     torch.manual_seed(0)
     network, state = rl_net.q_network(), torch.randn(4)
     best = network(state).argmax().item()
@@ -153,7 +167,9 @@ def learnt_table(env, steps, capacity=1000):
     for weight in table.parameters():
         weight.data.zero_()
     env.reset(seed=0)
-    for _ in rl_net.dqn(env, table, rl_net.Memory(capacity, 4), steps, learning_rate=0.03, anneal=True):
+    for _ in rl_net.dqn(
+        env, table, rl_net.Memory(capacity, 4), steps, learning_rate=0.03, anneal=True
+    ):
         pass
     return table(torch.eye(4)).detach().numpy()  # (4 states, 2 actions)
 
@@ -179,11 +195,17 @@ def test_truncation_is_no_end(monkeypatch):
 
 
 @pytest.mark.parametrize("capacity, batch, anneal", [(500, rl_net.BATCH, True), (1, 1, False)])
-def test_target_batch_and_learning_rate_of_every_gradient_step(monkeypatch, capacity, batch, anneal):
+def test_target_batch_and_learning_rate_of_every_gradient_step(
+    monkeypatch, capacity, batch, anneal
+):
     seen, rates, real = {}, [], rl_net.td_loss
 
     def spy(online, target, transitions):
-        seen[len(newest) + 1] = target.weight.detach().clone(), online.weight.detach().clone(), transitions[0]
+        seen[len(newest) + 1] = (
+            target.weight.detach().clone(),
+            online.weight.detach().clone(),
+            transitions[0],
+        )
         return real(online, target, transitions)
 
     class Recording(torch.optim.Adam):
@@ -199,8 +221,12 @@ def test_target_batch_and_learning_rate_of_every_gradient_step(monkeypatch, capa
     assert list(seen) == list(range(11, 121))  # the first ten steps only fill the memory
     for step, (target, _, state) in seen.items():
         refreshed = (step - 1) // rl_net.SYNC * rl_net.SYNC
-        assert torch.equal(target, seen[max(refreshed + 1, 11)][1])  # the online network as it was then
-        assert state.shape == (batch, 4) and (capacity > 1 or torch.equal(state[0], newest[step - 1]))
+        assert torch.equal(
+            target, seen[max(refreshed + 1, 11)][1]
+        )  # the online network as it was then
+        assert state.shape == (batch, 4) and (
+            capacity > 1 or torch.equal(state[0], newest[step - 1])
+        )
     assert not torch.equal(seen[40][0], seen[41][0])
     assert rates == pytest.approx([0.5 * (1 - step / 120 * anneal) for step in seen])
 

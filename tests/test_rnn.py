@@ -15,14 +15,24 @@ from papers import rnn
 def net():
     """Weights, inputs (7, 3, 2), a first state, and each state's own share in the error."""
     rng = np.random.default_rng(0)
-    return rng.normal(size=(5, 8)), rng.normal(size=(7, 3, 2)), rng.normal(size=(3, 5)), rng.normal(size=(7, 3, 5))
+    return (
+        rng.normal(size=(5, 8)),
+        rng.normal(size=(7, 3, 2)),
+        rng.normal(size=(3, 5)),
+        rng.normal(size=(7, 3, 5)),
+    )
 
 
 def torch_states(w, x, y):
     """The same net by torch.nn.RNN, whose weights are w's parts."""
     layer = torch.nn.RNN(x.shape[2], len(w), bias=True).double()
     m = x.shape[2]
-    parts = {"weight_ih_l0": w[:, :m], "bias_ih_l0": w[:, m], "bias_hh_l0": 0 * w[:, m], "weight_hh_l0": w[:, m + 1 :]}
+    parts = {
+        "weight_ih_l0": w[:, :m],
+        "bias_ih_l0": w[:, m],
+        "bias_hh_l0": 0 * w[:, m],
+        "weight_hh_l0": w[:, m + 1 :],
+    }
     states, _ = torch.func.functional_call(layer, parts, (x, y[None]))
     return states
 
@@ -55,7 +65,9 @@ def test_rtrl_carries_torchs_derivative_at_every_moment(net):
 
 def test_both_ways_to_price_a_gradient_give_the_same_one():
     for moments in (1, 20):
-        np.testing.assert_allclose(rnn.cost("RTRL", 6, moments)[0], rnn.cost("BPTT", 6, moments)[0], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            rnn.cost("RTRL", 6, moments)[0], rnn.cost("BPTT", 6, moments)[0], rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("forced", [True, False])
@@ -78,7 +90,12 @@ def test_online_learning_is_gradient_descent_on_each_moment(forced):
 
 def test_the_character_models_loss_and_gradients_are_autograds():
     rng = np.random.default_rng(2)
-    w, v, text, y = rng.normal(size=(4, 10)), rng.normal(size=(5, 4)), rng.integers(5, size=(9, 3)), np.zeros((3, 4))
+    w, v, text, y = (
+        rng.normal(size=(4, 10)),
+        rng.normal(size=(5, 4)),
+        rng.integers(5, size=(9, 3)),
+        np.zeros((3, 4)),
+    )
     loss, (dw, dv), last = rnn.loss_and_gradients(w, v, text, y)
     a, b = torch.tensor(w, requires_grad=True), torch.tensor(v, requires_grad=True)
     numbers = torch.tensor(text)
@@ -119,11 +136,18 @@ def test_counts_are_those_of_dictionaries(context):
     def probability(c, h):
         shorter = probability(c, h[1:]) if h else 1 / 5
         counts = followers[h]
-        return (counts[c] + len(counts) * shorter) / (counts.total() + len(counts)) if counts else shorter
+        return (
+            (counts[c] + len(counts) * shorter) / (counts.total() + len(counts))
+            if counts
+            else shorter
+        )
 
     for k in range(context, len(unseen)):
         assert np.isclose(sum(probability(c, tuple(unseen[k - context : k])) for c in range(5)), 1)
-    nats = [-log(probability(unseen[k], tuple(unseen[k - context : k]))) for k in range(context, len(unseen))]
+    nats = [
+        -log(probability(unseen[k], tuple(unseen[k - context : k])))
+        for k in range(context, len(unseen))
+    ]
     assert np.isclose(rnn.witten_bell(text, unseen, context, 5), np.mean(nats), atol=1e-12)
 
 
@@ -134,7 +158,9 @@ def test_gradients_by_lag_and_their_bound_are_those_of_the_jacobians(net):
     for b in range(3):
         product, bound = error[-1, b] / np.linalg.norm(error[-1, b]), 1.0
         for lag in range(7):
-            assert np.isclose(norms[lag, b], np.linalg.norm(product)) and np.isclose(bounds[lag, b], bound)
+            assert np.isclose(norms[lag, b], np.linalg.norm(product)) and np.isclose(
+                bounds[lag, b], bound
+            )
             if lag < 6:
                 jacobian = np.diag(1 - states[7 - lag, b] ** 2) @ w[:, -5:]
                 product, bound = product @ jacobian, bound * np.linalg.svd(jacobian)[1][0]
@@ -152,4 +178,6 @@ def test_the_character_model_learns_what_single_letters_cannot_tell():
     weights, losses = rnn.character_model(text, 16, 4, 300, seed=0)
     assert losses[-1] < 0.75 * log(4)
     written = np.array(rnn.write(*weights, 0, 400, np.random.default_rng(6)))
-    assert max((written[k::2][:199] == written[1 + k :: 2][:199]).mean() for k in (0, 1)) > 0.7  # else: 0.25
+    assert (
+        max((written[k::2][:199] == written[1 + k :: 2][:199]).mean() for k in (0, 1)) > 0.7
+    )  # else: 0.25

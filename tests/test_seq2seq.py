@@ -57,11 +57,17 @@ def test_numbers_are_even_by_length_and_test_numbers_are_apart():
     torch.manual_seed(0)
     pairs = seq2seq.number_pairs(4000)
     assert len({len(source) for source, _ in pairs}) > 15
-    singles = sum(source[0] in seq2seq.ENGLISH[:10] and len(source) == 1 for source, _ in pairs) / 4000
-    assert abs(singles - 1 / 9) < 0.02  # one in nine has one digit (and few longer draws begin with a zero)
+    singles = (
+        sum(source[0] in seq2seq.ENGLISH[:10] and len(source) == 1 for source, _ in pairs) / 4000
+    )
+    assert (
+        abs(singles - 1 / 9) < 0.02
+    )  # one in nine has one digit (and few longer draws begin with a zero)
     train, validation, test = seq2seq.split(pairs)
     sets = [{tuple(source) for source, _ in part} for part in (train, validation, test)]
-    assert len(set.union(*sets)) == sum(map(len, sets)) == len({tuple(source) for source, _ in pairs})
+    assert (
+        len(set.union(*sets)) == sum(map(len, sets)) == len({tuple(source) for source, _ in pairs})
+    )
     assert len(sets[1]) == len(validation) > 200 and len(sets[2]) == len(test) > 200
     assert all(len(source) for source, _ in train)
 
@@ -89,7 +95,9 @@ def test_a_padded_batch_is_its_sentences_one_by_one_cell_by_cell(backwards):
     sentences = [["a", "b", "c"], ["b"], ["c", "c", "a", "b", "?"]]
     h, c = net.encode(sentences)
     cell = torch.nn.LSTMCell(3, 5).double()
-    cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in net.encoder.state_dict().items()})
+    cell.load_state_dict(
+        {name.removesuffix("_l0"): weight for name, weight in net.encoder.state_dict().items()}
+    )
     for k, sentence in enumerate(sentences):
         state = None
         for word in reversed(sentence) if backwards else sentence:
@@ -109,7 +117,9 @@ def log_p(net, source, numbers):
 @pytest.mark.parametrize("source", [["a"], ["c", "b", "a", "a"]])
 def test_a_wide_beam_finds_the_likeliest_of_all_sentences(source, seed):
     net = model(seed=seed)
-    net.output.bias.data[seq2seq.END] -= 3  # so that the likeliest sentence isn't always the empty one
+    net.output.bias.data[seq2seq.END] -= (
+        3  # so that the likeliest sentence isn't always the empty one
+    )
     sentences = [
         [*start, seq2seq.END]
         for length in range(4)
@@ -141,7 +151,11 @@ def test_a_beam_of_one_takes_the_likeliest_word_each_time():
 def test_training_learns_to_copy_and_right_counts_it():
     """Letters to themselves in capitals; always the commonest would be right for 1 of 12."""
     torch.manual_seed(0)
-    pairs = [(list(s), list(s.upper())) for n in (1, 2) for s in map("".join, itertools.product("abc", repeat=n))]
+    pairs = [
+        (list(s), list(s.upper()))
+        for n in (1, 2)
+        for s in map("".join, itertools.product("abc", repeat=n))
+    ]
     vocabularies = tuple(seq2seq.vocabulary(list(side)) for side in zip(*pairs))
     net = seq2seq.Seq2Seq(vocabularies, 8, 32, 1, backwards=True)
     before = seq2seq.right(net, pairs)
@@ -149,4 +163,6 @@ def test_training_learns_to_copy_and_right_counts_it():
         pass
     searched = sum(seq2seq.beam_search(net, source, 1)[0] == target for source, target in pairs)
     assert before < 100 / 6 and seq2seq.right(net, pairs) > 90
-    assert abs(seq2seq.right(net, pairs) - 100 * searched / len(pairs)) < 1e-4  # greedy decoding, word by word
+    assert (
+        abs(seq2seq.right(net, pairs) - 100 * searched / len(pairs)) < 1e-4
+    )  # greedy decoding, word by word

@@ -30,12 +30,22 @@ def watch(event: str, args: tuple) -> None:
         raise ConnectionRefusedError("the tests have no network")
     if event == "open" and not (isinstance(args[2], int) and args[2] & WRITES):
         return
-    if event in ("open", "os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.symlink", "os.truncate"):
+    if event in (
+        "open",
+        "os.mkdir",
+        "os.remove",
+        "os.rmdir",
+        "os.rename",
+        "os.symlink",
+        "os.truncate",
+    ):
         paths = args[:2] if event == "os.rename" else args[:1]
         for path in paths:
             if isinstance(path, (str, bytes, os.PathLike)):
                 path = Path(os.path.abspath(os.fsdecode(path)))
-                if not any(path.is_relative_to(folder) for folder in allowed) and path != Path(os.devnull):
+                if not any(path.is_relative_to(folder) for folder in allowed) and path != Path(
+                    os.devnull
+                ):
                     offences.append(f"{event} {path}")
 
 
@@ -63,7 +73,9 @@ def load(path: Path):
 def confined(tmp_path, monkeypatch):
     """An empty folder to work in; writing anywhere but below out/ and data/ is noted, the network refuses."""
     global watching
-    matplotlib.font_manager.fontManager.findfont("DejaVu Sans")  # its cache is matplotlib's affair, not the script's
+    matplotlib.font_manager.fontManager.findfont(
+        "DejaVu Sans"
+    )  # its cache is matplotlib's affair, not the script's
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     offences = []
@@ -83,7 +95,9 @@ def confined(tmp_path, monkeypatch):
 def check_results(results: dict, out: Path) -> None:
     assert list(results) == ["data", "headline", "claims"]
     assert 2 <= len(results["claims"]) <= 4
-    assert {path.suffix for path in out.iterdir()} <= {".png", ".gif", ".wav"}, "a script writes pictures only"
+    assert {path.suffix for path in out.iterdir()} <= {".png", ".gif", ".wav"}, (
+        "a script writes pictures only"
+    )
     words = [results["headline"], *(claim["here"] for claim in results["claims"])]
     assert all(isinstance(text, str) and text for text in words)
     assert not re.search(r"\b(nan|inf)\b", " ".join(words)), "a number isn't finite"
@@ -99,7 +113,16 @@ def test_smoke(path, device, tmp_path, confined, capsys):
     offences = confined()
     script = load(path)
     assert offences == [] and not list(tmp_path.glob("out")), "importing it did something"
-    results = script.main(["--smoke", "--out", str(tmp_path / "out"), "--device", device, *data_option(path, tmp_path)])
+    results = script.main(
+        [
+            "--smoke",
+            "--out",
+            str(tmp_path / "out"),
+            "--device",
+            device,
+            *data_option(path, tmp_path),
+        ]
+    )
     watching = None
     printed = capsys.readouterr().out
 
@@ -117,18 +140,30 @@ def test_smoke(path, device, tmp_path, confined, capsys):
 
 def data_option(path: Path, folder: Path) -> list[str]:
     """--data, for scripts that read any."""
-    return ["--data", str(folder / "data")] if '"--data"' in path.read_text(encoding="utf-8") else []
+    return (
+        ["--data", str(folder / "data")] if '"--data"' in path.read_text(encoding="utf-8") else []
+    )
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=[path.stem for path in SCRIPTS])
 def test_a_users_mistake_gets_a_sentence(path, tmp_path, capsys):
     script = load(path)
     (tmp_path / "file").write_text("")
-    for wrong in (["--device", "abacus"], ["--out", str(tmp_path / "file")], ["--seed", "x"], ["--no-such-flag"]):
+    for wrong in (
+        ["--device", "abacus"],
+        ["--out", str(tmp_path / "file")],
+        ["--seed", "x"],
+        ["--no-such-flag"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             script.main(["--smoke", *data_option(path, tmp_path), *wrong])
         said = capsys.readouterr().err
-        assert stopped.value.code == 2 and "error:" in said and wrong[0] in said and "Traceback" not in said
+        assert (
+            stopped.value.code == 2
+            and "error:" in said
+            and wrong[0] in said
+            and "Traceback" not in said
+        )
     with pytest.raises(SystemExit) as stopped:
         script.main(["--help"])
     assert stopped.value.code == 0 and script.__doc__.splitlines()[0] in capsys.readouterr().out
@@ -140,4 +175,6 @@ def test_it_opens_as_a_notebook(path):
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     assert len(code) >= 5 and all(ast.parse(source) for source in code)
     assert cells[-1].cell_type == "markdown" and cells[-1].source.startswith("## Notes")
-    assert not re.search(r"matplotlib\.use\(|plt\.close\(", "".join(code)), "the figure wouldn't show in a notebook"
+    assert not re.search(r"matplotlib\.use\(|plt\.close\(", "".join(code)), (
+        "the figure wouldn't show in a notebook"
+    )

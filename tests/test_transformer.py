@@ -12,7 +12,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from papers import transformer
 
 D, HEADS, D_FF = 12, 3, 20
-X, MEMORY = torch.randn(2, 12, D, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).split([5, 7], dim=1)
+X, MEMORY = torch.randn(
+    2, 12, D, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+).split([5, 7], dim=1)
 X, MEMORY = X.clone().requires_grad_(), MEMORY.clone().requires_grad_()
 
 
@@ -22,7 +24,9 @@ def seen(*lengths: int) -> torch.Tensor:
 
 
 def copy_attention(ours, theirs: nn.MultiheadAttention) -> None:
-    theirs.in_proj_weight.data = torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]).detach().clone()
+    theirs.in_proj_weight.data = (
+        torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]).detach().clone()
+    )
     theirs.out_proj.weight.data = ours.output.weight.detach().clone()
     for bias in (theirs.in_proj_bias, theirs.out_proj.bias):
         nn.init.zeros_(bias)
@@ -44,7 +48,9 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, inputs: list[torch.Tensor]) -
     """Equal outputs, and equal gradients of a random weighting of them."""
     torch.testing.assert_close(ours, theirs)
     weighting = torch.randn_like(ours)
-    for mine, other in zip(*(torch.autograd.grad((out * weighting).sum(), inputs) for out in (ours, theirs))):
+    for mine, other in zip(
+        *(torch.autograd.grad((out * weighting).sum(), inputs) for out in (ours, theirs))
+    ):
         torch.testing.assert_close(mine, other)
 
 
@@ -54,11 +60,17 @@ def test_heads_are_those_of_multihead_attention():
     theirs = nn.MultiheadAttention(D, HEADS, batch_first=True).double()
     copy_attention(ours, theirs)
     visible = seen(7, 4)
-    out, weights = theirs(X, MEMORY, MEMORY, key_padding_mask=~visible[:, 0, 0], average_attn_weights=False)
+    out, weights = theirs(
+        X, MEMORY, MEMORY, key_padding_mask=~visible[:, 0, 0], average_attn_weights=False
+    )
     same(ours(X, MEMORY, visible), out, [X, MEMORY])
     torch.testing.assert_close(ours.weights, weights)
-    q, k, v = (torch.randn(2, HEADS, 5, size, dtype=torch.float64) for size in (4, 4, 6))  # here True is seen
-    torch.testing.assert_close(transformer.attention(q, k, v)[0], F.scaled_dot_product_attention(q, k, v))
+    q, k, v = (
+        torch.randn(2, HEADS, 5, size, dtype=torch.float64) for size in (4, 4, 6)
+    )  # here True is seen
+    torch.testing.assert_close(
+        transformer.attention(q, k, v)[0], F.scaled_dot_product_attention(q, k, v)
+    )
 
 
 def test_an_encoder_layer_is_torchs():
@@ -87,14 +99,21 @@ def small_net() -> transformer.Transformer:
 
 def test_the_whole_net_is_torchs_stacks_between_shared_embeddings():
     ours = small_net()
-    encoder = [nn.TransformerEncoderLayer(D, HEADS, D_FF, 0, batch_first=True).double() for _ in range(2)]
-    decoder = [nn.TransformerDecoderLayer(D, HEADS, D_FF, 0, batch_first=True).double() for _ in range(2)]
+    encoder = [
+        nn.TransformerEncoderLayer(D, HEADS, D_FF, 0, batch_first=True).double() for _ in range(2)
+    ]
+    decoder = [
+        nn.TransformerDecoderLayer(D, HEADS, D_FF, 0, batch_first=True).double() for _ in range(2)
+    ]
     for mine, theirs in zip([*ours.encoder, *ours.decoder], encoder + decoder):
         copy_layer(mine, theirs)
     source, target = torch.randint(3, 30, (2, 7)), torch.randint(3, 30, (2, 5))
     source[1, 4:] = transformer.PAD
     table = ours.embedding.weight
-    x, y = (F.embedding(side, table) * D**0.5 + ours.positions[: side.shape[1]] for side in (source, target))
+    x, y = (
+        F.embedding(side, table) * D**0.5 + ours.positions[: side.shape[1]]
+        for side in (source, target)
+    )
     for layer in encoder:
         x = layer(x, src_key_padding_mask=source == transformer.PAD)
     later = ~torch.ones(5, 5, dtype=torch.bool).tril()
@@ -105,7 +124,10 @@ def test_the_whole_net_is_torchs_stacks_between_shared_embeddings():
 
 def test_positions_have_the_closed_form():
     table = transformer.Transformer(5, 8, 1, 2, 4).positions[:50]
-    by_hand = [[f(pos / 10_000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)] for pos in range(50)]
+    by_hand = [
+        [f(pos / 10_000 ** (2 * i / 8)) for i in range(4) for f in (math.sin, math.cos)]
+        for pos in range(50)
+    ]
     torch.testing.assert_close(table, torch.tensor(by_hand), atol=1e-5, rtol=0)
 
 
@@ -114,18 +136,26 @@ def test_smoothed_loss_is_torchs_and_leaves_padding_out():
     logits = torch.randn(3, 6, 30, dtype=torch.float64, requires_grad=True)
     words = torch.randint(1, 30, (3, 6))
     words[1:, 3:] = transformer.PAD
-    theirs = F.cross_entropy(logits.flatten(0, 1), words.flatten(), ignore_index=0, label_smoothing=0.1)
+    theirs = F.cross_entropy(
+        logits.flatten(0, 1), words.flatten(), ignore_index=0, label_smoothing=0.1
+    )
     same(transformer.smoothed_loss(logits, words), theirs, [logits])
 
 
 def test_the_rate_rises_in_a_line_and_falls_as_a_root():
     rates = []
-    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
     batch = torch.tensor([[1, 3, 2]]), torch.tensor([[1, 4, 2]])
     for width in (8, 1024):  # nets narrower than the base model have its rate
         list(transformer.train(transformer.Transformer(5, width, 1, 2, 4), repeat(batch), 16, 4))
     hook.remove()
-    by_hand = [d**-0.5 * (step / 4**1.5 if step < 4 else step**-0.5) for d in (512, 1024) for step in range(1, 17)]
+    by_hand = [
+        d**-0.5 * (step / 4**1.5 if step < 4 else step**-0.5)
+        for d in (512, 1024)
+        for step in range(1, 17)
+    ]
     assert rates == pytest.approx(by_hand)
 
 
@@ -134,11 +164,17 @@ def test_the_cache_changes_no_logit():
     source[2:, 5:] = transformer.PAD
     memory, cache = model.encode(source), {}
     whole = model.decode(target, source, memory)
-    pieces = [model.decode(target[:, :end], source, memory, cache) for end in (1, 2, 5, 6, 9)]  # one or several words
+    pieces = [
+        model.decode(target[:, :end], source, memory, cache) for end in (1, 2, 5, 6, 9)
+    ]  # one or several words
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole)
-    answers = [transformer.greedy(model, source, 20, cached, stop=False) for cached in (False, True)]
+    answers = [
+        transformer.greedy(model, source, 20, cached, stop=False) for cached in (False, True)
+    ]
     assert answers[0].shape == (4, 21) and torch.equal(*answers)
-    assert torch.equal(answers[0][:, 1:], model.decode(answers[0], source, memory).argmax(dim=-1)[:, :-1])  # likeliest
+    assert torch.equal(
+        answers[0][:, 1:], model.decode(answers[0], source, memory).argmax(dim=-1)[:, :-1]
+    )  # likeliest
 
 
 def test_sizes_follow_the_formula():
@@ -166,13 +202,17 @@ def test_random_derivatives_are_those_of_autograd():
 
 def test_numbers_cross_and_without_positions_their_order_is_lost():
     pairs = transformer.numbers(500)
-    assert len(dict(pairs)) == 500 and ("thirty two", "zwei und dreißig") in {(e[:10], g[:16]) for e, g in pairs}
+    assert len(dict(pairs)) == 500 and ("thirty two", "zwei und dreißig") in {
+        (e[:10], g[:16]) for e, g in pairs
+    }
     model = small_net()
     source, target = torch.randint(3, 30, (3, 8)), torch.randint(3, 30, (3, 6))
     shuffled = source[:, torch.randperm(8)]
     ordered = [model.decode(target, tokens, model.encode(tokens)) for tokens in (source, shuffled)]
     model.positions.zero_()
-    unordered = [model.decode(target, tokens, model.encode(tokens)) for tokens in (source, shuffled)]
+    unordered = [
+        model.decode(target, tokens, model.encode(tokens)) for tokens in (source, shuffled)
+    ]
     assert not torch.allclose(*ordered)
     torch.testing.assert_close(*unordered)
 

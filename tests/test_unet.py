@@ -49,18 +49,35 @@ def test_the_net_is_the_drawing(poolings, skip):
 def test_the_paper_s_net_has_the_paper_s_size():
     with torch.device("meta"):
         model = unet.UNet(64, 4)
-        assert model(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388) and 572 - 388 == 2 * unet.margin(4)
+        assert model(torch.zeros(1, 1, 572, 572)).shape == (
+            1,
+            2,
+            388,
+            388,
+        ) and 572 - 388 == 2 * unet.margin(4)
     assert sum(weight.numel() for weight in model.parameters()) == 31_030_658
-    assert sum(isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)) for layer in model.modules()) == 23
+    assert (
+        sum(
+            isinstance(layer, (torch.nn.Conv2d, torch.nn.ConvTranspose2d))
+            for layer in model.modules()
+        )
+        == 23
+    )
 
 
 def test_start_has_the_stated_spread():
     torch.manual_seed(0)
     model = unet.UNet(16, 4)
-    for name, nodes in (("left.3.2", 128 * 9), ("right.0.up_convolution", 256), ("right.0.convolutions.0", 256 * 9)):
+    for name, nodes in (
+        ("left.3.2", 128 * 9),
+        ("right.0.up_convolution", 256),
+        ("right.0.convolutions.0", 256 * 9),
+    ):
         layer = model.get_submodule(name)
         assert layer.weight.std().item() == pytest.approx((2 / nodes) ** 0.5, rel=0.03)
-        assert abs(layer.weight.mean().item()) < 0.05 * layer.weight.std() and (layer.bias == 0).all()
+        assert (
+            abs(layer.weight.mean().item()) < 0.05 * layer.weight.std() and (layer.bias == 0).all()
+        )
 
 
 @pytest.mark.parametrize("height, width, poolings", [(50, 70, 3), (33, 100, 4), (7, 40, 2)])
@@ -70,7 +87,9 @@ def test_tiles_are_the_whole_with_numpys_mirrored_edges(height, width, poolings)
     pictures = torch.randn(2, 1, height, width, dtype=torch.float64)
     more = [(-(size - 4)) % 16 for size in (height, width)]  # to 16k + 4
     edges = [(0, 0), (0, 0), *[(m, m + pixels) for pixels in more]]
-    expected = by_hand(model, torch.tensor(np.pad(pictures.numpy(), edges, mode="reflect")))[:, :, :height, :width]
+    expected = by_hand(model, torch.tensor(np.pad(pictures.numpy(), edges, mode="reflect")))[
+        :, :, :height, :width
+    ]
     for tile in (20, 36, 100):
         torch.testing.assert_close(unet.segment(model, pictures, tile), expected.detach())
 
@@ -114,7 +133,9 @@ def test_displacement_is_smooth_and_as_wide_as_said():
         assert shifts[:, :, row, column].std().item() == pytest.approx(10, rel=0.1)
     assert (shifts[..., 1:, :] - shifts[..., :-1, :]).abs().max() < 5
     assert abs(torch.corrcoef(shifts[:, :, 20, 20].T)[0, 1]) < 0.2
-    assert shifts[:, :, 2:18:2, 20].diff(dim=2).diff(dim=2).abs().mean() > 0.02  # straight, if it were bilinear
+    assert (
+        shifts[:, :, 2:18:2, 20].diff(dim=2).diff(dim=2).abs().mean() > 0.02
+    )  # straight, if it were bilinear
 
 
 def test_bend_is_scipys_map_coordinates():
@@ -130,12 +151,17 @@ def test_bend_is_scipys_map_coordinates():
 
 def test_cells_are_apart_but_touch():
     pictures, cells = unet.make_data(2, 100, np.random.default_rng(5))
-    assert pictures.shape == (2, 1, 100, 100) and abs(pictures.mean()) < 1e-5 and 0.4 < (cells > 0).float().mean() < 0.8
+    assert (
+        pictures.shape == (2, 1, 100, 100)
+        and abs(pictures.mean()) < 1e-5
+        and 0.4 < (cells > 0).float().mean() < 0.8
+    )
     for truth in cells.numpy():
         numbers = np.unique(truth[truth > 0])
         assert ndimage.label(truth)[1] == len(numbers) > 25  # no two hang together
         near = [
-            np.unique(truth[(ndimage.distance_transform_edt(truth != number) < 4) & (truth > 0)]) for number in numbers
+            np.unique(truth[(ndimage.distance_transform_edt(truth != number) < 4) & (truth > 0)])
+            for number in numbers
         ]
         assert np.mean([len(those) > 1 for those in near]) > 0.8
 
@@ -147,7 +173,9 @@ def test_score_counts_by_hand():
     assert unet.score((truth < 0)[None], truth[None]) == (0.0, 0.0)
     joined = truth > 0
     joined[2:12, 12:14] = True  # 1 and 2 are one component of 220 pixels, of which each has 100
-    assert unet.score(joined[None], truth[None]) == pytest.approx((100 * (2 * 100 / 220 + 1) / 3, 200 / 3))
+    assert unet.score(joined[None], truth[None]) == pytest.approx(
+        (100 * (2 * 100 / 220 + 1) / 3, 200 / 3)
+    )
     half = truth == 1
     half[:7] = False  # 50 of 100 pixels: not more than half
     assert unet.score(half[None], truth[None])[0] == 0.0
@@ -176,7 +204,9 @@ def test_training_is_torchs_adam_on_bent_crops_of_all_three_maps(data):
         for pick, shift in zip(picks, shifts):
             truth = data[1][pick]
             picture, mask, weight = (
-                ndimage.map_coordinates(np.float64(one), np.mgrid[:80, :80] + shift, order=1, mode="mirror")
+                ndimage.map_coordinates(
+                    np.float64(one), np.mgrid[:80, :80] + shift, order=1, mode="mirror"
+                )
                 for one in (data[0][pick, 0], truth > 0, unet.weight_map(truth, 10.0))
             )
             x.append(np.pad(picture, 20, mode="reflect")[None, top : top + 108, left : left + 108])
@@ -198,4 +228,6 @@ def test_training_learns(data):
     model = unet.train(unet.UNet(4, 2), data, 0.0, 0.0, steps=80)
     cell = (data[1] > 0).numpy()
     right = (unet.predict(model, data[0]) == cell).mean()
-    assert right > max(cell.mean(), 1 - cell.mean()) + 0.15  # than to say always what most pixels are
+    assert (
+        right > max(cell.mean(), 1 - cell.mean()) + 0.15
+    )  # than to say always what most pixels are

@@ -24,7 +24,9 @@ def test_parameter_counts_and_shapes_of_the_configurations(name):
         assert model(torch.empty(2, 3, 224, 224)).shape == (2, 1000)
     kernels = [layer.kernel_size[0] for layer in model.features if isinstance(layer, nn.Conv2d)]
     assert sum(kernel == 1 for kernel in kernels) == (3 if name == "C" else 0)
-    assert len(kernels) + 3 == {"A": 11, "B": 13, "C": 16, "D": 16, "E": 19}[name]  # weight layers, Table 1
+    assert (
+        len(kernels) + 3 == {"A": 11, "B": 13, "C": 16, "D": 16, "E": 19}[name]
+    )  # weight layers, Table 1
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -33,8 +35,16 @@ def test_logits_are_torchvisions_with_its_weights(name):
         ours, reference = vgg.VGG(name).eval(), theirs(TORCHVISION[name]).eval()
     torch.manual_seed(0)
     weights = {}
-    for key, value in reference.state_dict().items():  # cheap for the large layers: a few rows drawn, then repeated
-        rows = torch.randn(min(len(value), 32), *value.shape[1:]) * (2 / max(1, value[0].numel())) ** 0.5
+    for (
+        key,
+        value,
+    ) in (
+        reference.state_dict().items()
+    ):  # cheap for the large layers: a few rows drawn, then repeated
+        rows = (
+            torch.randn(min(len(value), 32), *value.shape[1:])
+            * (2 / max(1, value[0].numel())) ** 0.5
+        )
         weights[key] = rows.repeat(-(-len(value) // 32), *[1] * (value.dim() - 1))[: len(value)]
     for model in (ours, reference):
         model.load_state_dict(weights, assign=True)
@@ -78,19 +88,25 @@ def test_a_stack_is_convolutions_rectifiers_and_a_mean():
     h = x
     for layer, kernel in ((first, 3), (second, 5), (third, 7)):
         assert layer.weight.shape[2:] == (kernel, kernel)
-        h = nn.functional.conv2d(h, layer.weight, layer.bias, padding=(kernel - 1) // 2).clamp(min=0)
+        h = nn.functional.conv2d(h, layer.weight, layer.bias, padding=(kernel - 1) // 2).clamp(
+            min=0
+        )
         assert h.shape == (3, 4, 14, 14)
     torch.testing.assert_close(model(x), h.mean(dim=(2, 3)) @ linear.weight.T + linear.bias)
 
 
-@pytest.mark.parametrize("kernels, side", [("3", 3), ("5", 5), ("7", 7), ("33", 5), ("333", 7), ("331", 5), ("37", 9)])
+@pytest.mark.parametrize(
+    "kernels, side", [("3", 3), ("5", 5), ("7", 7), ("33", 5), ("333", 7), ("331", 5), ("37", 9)]
+)
 def test_receptive_fields(kernels, side):
     field = vgg.receptive_field(kernels)
     inside = torch.zeros(21, 21, dtype=torch.bool)
     inside[10 - side // 2 : 11 + side // 2, 10 - side // 2 : 11 + side // 2] = True
     assert torch.equal(field > 0, inside)
     assert vgg.field_side(kernels) == side
-    torch.testing.assert_close(field.sum(), torch.tensor(1.0, dtype=torch.float64))  # a mean of means
+    torch.testing.assert_close(
+        field.sum(), torch.tensor(1.0, dtype=torch.float64)
+    )  # a mean of means
 
 
 def test_receptive_fields_do_not_depend_on_chance():

@@ -28,13 +28,30 @@ def ours(patch: int = 8) -> vit.ViT:
 
 def renamed(model: vit.ViT) -> dict[str, torch.Tensor]:
     """Our weights (or, in their place, gradients) under torchvision's names."""
-    names = {"embed": "conv_proj", "blocks.": "encoder.layers.encoder_layer_", "norm_": "ln_", "head": "heads.head"}
-    names |= {"attention.qkv.": "self_attention.in_proj_", "attention.output": "self_attention.out_proj"}
-    names |= {"mlp.2": "mlp.3", "token": "class_token", "positions": "encoder.pos_embedding", "norm.": "encoder.ln."}
+    names = {
+        "embed": "conv_proj",
+        "blocks.": "encoder.layers.encoder_layer_",
+        "norm_": "ln_",
+        "head": "heads.head",
+    }
+    names |= {
+        "attention.qkv.": "self_attention.in_proj_",
+        "attention.output": "self_attention.out_proj",
+    }
+    names |= {
+        "mlp.2": "mlp.3",
+        "token": "class_token",
+        "positions": "encoder.pos_embedding",
+        "norm.": "encoder.ln.",
+    }
     found = {}
     for name, weight in model.named_parameters():
         for here, there in names.items():
-            name = there + name[len(here) :] if name.startswith(here) else name.replace("." + here, "." + there)
+            name = (
+                there + name[len(here) :]
+                if name.startswith(here)
+                else name.replace("." + here, "." + there)
+            )
         found[name] = weight
     return found
 
@@ -43,12 +60,19 @@ def test_logits_and_gradients_are_torchvisions():
     model = ours()
     theirs = VisionTransformer(32, 8, 2, 4, 16, 40, num_classes=7).double()
     shapes = {name: weight.shape for name, weight in theirs.named_parameters()}
-    theirs.load_state_dict({name: weight.detach().view(shapes[name]) for name, weight in renamed(model).items()})
-    images, labels = torch.randn(5, 3, 32, 32, dtype=torch.float64, requires_grad=True), torch.arange(5)
+    theirs.load_state_dict(
+        {name: weight.detach().view(shapes[name]) for name, weight in renamed(model).items()}
+    )
+    images, labels = (
+        torch.randn(5, 3, 32, 32, dtype=torch.float64, requires_grad=True),
+        torch.arange(5),
+    )
     gradients = []
     for net in (model, theirs):
         logits = net(images)
-        (of_images,) = torch.autograd.grad(F.cross_entropy(logits, labels), images, retain_graph=True)
+        (of_images,) = torch.autograd.grad(
+            F.cross_entropy(logits, labels), images, retain_graph=True
+        )
         F.cross_entropy(logits, labels).backward(inputs=list(net.parameters()))
         gradients.append((logits, of_images))
     for here, there in zip(*gradients):
@@ -77,14 +101,18 @@ def test_cut_is_unfold_and_reads_row_by_row():
 def test_shuffle_moves_whole_patches_and_the_followed_net_says_the_same():
     model, images = ours(), torch.randint(256, (6, 3, 32, 32)).byte()
     order, patches, inside = vit.shuffle(32, 8)
-    assert sorted(order.tolist()) == list(range(1024)) and not torch.equal(patches, torch.arange(16))
+    assert sorted(order.tolist()) == list(range(1024)) and not torch.equal(
+        patches, torch.arange(16)
+    )
     in_order, shuffled = (vit.prepare(images, o).double() for o in (torch.arange(1024), order))
     torch.testing.assert_close(in_order, images / 64.0 - 2, check_dtype=False)
     expected = vit.cut(in_order, 8).flatten(3)[:, patches][..., inside]
     assert torch.equal(vit.cut(shuffled, 8).flatten(3), expected)
     twin = vit.follow(model, patches, inside)
     torch.testing.assert_close(twin(shuffled), model(in_order))
-    assert not torch.allclose(model(shuffled), model(in_order)) and not torch.allclose(twin(in_order), model(in_order))
+    assert not torch.allclose(model(shuffled), model(in_order)) and not torch.allclose(
+        twin(in_order), model(in_order)
+    )
 
 
 def test_roll_out_is_the_product_of_all_layers():
@@ -96,7 +124,9 @@ def test_roll_out_is_the_product_of_all_layers():
     product = torch.eye(17, dtype=torch.float64)
     for qkv in seen:
         q, k, _ = qkv.chunk(3, dim=-1)
-        heads = [(a @ b.mT / math.sqrt(4)).softmax(-1) for a, b in zip(q.split(4, -1), k.split(4, -1))]
+        heads = [
+            (a @ b.mT / math.sqrt(4)).softmax(-1) for a, b in zip(q.split(4, -1), k.split(4, -1))
+        ]
         product = (0.5 * sum(heads) / 4 + 0.5 * torch.eye(17)) @ product
     torch.testing.assert_close(maps, product[:, 0, 1:])
     torch.testing.assert_close(product.sum(-1), torch.ones(3, 17, dtype=torch.float64))
@@ -107,7 +137,9 @@ def test_batches_mirror_half_of_the_images_before_they_are_shuffled():
     images = torch.arange(256).byte()[:, None, None, None] * torch.ones(1, 1, 1, 8).byte()
     images[..., 0] = 255 - images[..., 0]
     order = torch.tensor([3, 0, 7, 1, 2, 4, 5, 6])
-    plain, mirrored = (next(vit.batches(images, torch.arange(256), order, mirror)) for mirror in (False, True))
+    plain, mirrored = (
+        next(vit.batches(images, torch.arange(256), order, mirror)) for mirror in (False, True)
+    )
     for x, y in (plain, mirrored):
         as_is, flipped = (vit.prepare(part[y], order) for part in (images, images.flip(3)))
         same, turned = ((x == part).flatten(1).all(dim=1) for part in (as_is, flipped))
@@ -118,12 +150,19 @@ def test_batches_mirror_half_of_the_images_before_they_are_shuffled():
 
 def test_the_rate_rises_falls_and_ends_near_zero():
     rates = []
-    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
-    data, model = iter([(torch.ones(2, 3), torch.tensor([0, 1]))] * 20), torch.nn.Linear(3, 2).eval()
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    data, model = (
+        iter([(torch.ones(2, 3), torch.tensor([0, 1]))] * 20),
+        torch.nn.Linear(3, 2).eval(),
+    )
     assert list(vit.train(model, data, 20, 0.1)) == list(range(1, 21)) and model.training
     hook.remove()
     assert rates[:2] == pytest.approx([0.05, 0.1]) and rates[-1] == pytest.approx(0.1 / 18)
-    assert rates[1:] == pytest.approx([0.1 * (21 - step) / 18 if step > 2 else 0.1 for step in range(2, 21)])
+    assert rates[1:] == pytest.approx(
+        [0.1 * (21 - step) / 18 if step > 2 else 0.1 for step in range(2, 21)]
+    )
 
 
 def test_training_learns_where_the_bright_patch_is():
@@ -138,7 +177,10 @@ def test_training_learns_where_the_bright_patch_is():
         pass
     right = vit.accuracy(model, images[500:], labels[500:], order)
     assert right > 90, "chance is 25%"
-    assert right == 100 * (vit.predict(model, images[500:], order).argmax(1) == labels[500:]).float().mean()
+    assert (
+        right
+        == 100 * (vit.predict(model, images[500:], order).argmax(1) == labels[500:]).float().mean()
+    )
 
 
 def test_the_data_curve_takes_each_net_at_its_best_on_images_kept_aside(monkeypatch):
@@ -160,4 +202,6 @@ def test_the_data_curve_takes_each_net_at_its_best_on_images_kept_aside(monkeypa
     data = [torch.rand(200, 28, 28), torch.arange(200), torch.rand(30, 28, 28), torch.arange(30)]
     curves = vit.data_curve(data, 5, "cpu", 0)
     assert curves == {"ViT": {100: 4, 160: 4}, "CNN": {100: 4, 160: 4}}
-    assert len({tuple(labels) for count, labels in seen if count == 40}) == 1 and {n for n, _ in seen} == {40, 30}
+    assert len({tuple(labels) for count, labels in seen if count == 40}) == 1 and {
+        n for n, _ in seen
+    } == {40, 30}

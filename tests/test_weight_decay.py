@@ -33,10 +33,14 @@ def test_response_is_the_mean_over_the_eigenvalues_and_its_slope_the_derivative(
     torch.testing.assert_close(slope, torch.autograd.grad(g.sum(), decay)[0])
     x = torch.randn(round(alpha * 1000), 1000, dtype=torch.float64)
     a = torch.linalg.eigvalsh(x.T @ x / 1000)
-    torch.testing.assert_close(g.detach(), (1 / (a + decay.detach()[:, None])).mean(1), rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        g.detach(), (1 / (a + decay.detach()[:, None])).mean(1), rtol=0.01, atol=0
+    )
 
 
-@pytest.mark.parametrize("alpha, expected", [(0.5, 0.622), (1.0, 0.358), (1.5, 0.218), (3.0, 0.087)])
+@pytest.mark.parametrize(
+    "alpha, expected", [(0.5, 0.622), (1.0, 0.358), (1.5, 0.218), (3.0, 0.087)]
+)
 def test_error_at_the_best_decay(alpha, expected):
     decay = torch.tensor(0.2, dtype=torch.float64)
     error = wd.generalization_error(decay, alpha, 1.0, 0.2).item()
@@ -53,7 +57,9 @@ def test_theory_against_simulation_within_its_standard_error(alpha, size, noise)
     standard_error = errors.std(dim=0) / 150**0.5
     z = (errors.mean(dim=0) - wd.generalization_error(decays, alpha, size, noise)) / standard_error
     assert z.abs().max() < 3.5
-    assert (standard_error < 0.05 * errors.mean(dim=0)).all()  # so that the standard error says something
+    assert (
+        standard_error < 0.05 * errors.mean(dim=0)
+    ).all()  # so that the standard error says something
 
 
 @pytest.mark.parametrize("size, noise", [(1.0, 0.2), (3.0, 0.5)])
@@ -70,7 +76,9 @@ def test_students_are_ridge_regressions():
     w = wd.students(x, y, decays)
     for r in range(3):
         for k, decay in enumerate(decays.tolist()):
-            ridge = Ridge(alpha=decay, fit_intercept=False).fit(x[r].numpy() / math.sqrt(6), y[r].numpy())
+            ridge = Ridge(alpha=decay, fit_intercept=False).fit(
+                x[r].numpy() / math.sqrt(6), y[r].numpy()
+            )
             torch.testing.assert_close(w[r, k], torch.tensor(ridge.coef_))
 
 
@@ -91,8 +99,13 @@ class Net(nn.Module):
     def __init__(self, nets, k):
         super().__init__()
         (_, pixels, width), classes = nets[0].shape, nets[1].shape[2]
-        self.first, self.second = nn.Linear(pixels, width, bias=False), nn.Linear(width, classes, bias=False)
-        self.norms = [nn.LayerNorm(size, eps=1e-12, elementwise_affine=False) for size in (width, classes)]
+        self.first, self.second = (
+            nn.Linear(pixels, width, bias=False),
+            nn.Linear(width, classes, bias=False),
+        )
+        self.norms = [
+            nn.LayerNorm(size, eps=1e-12, elementwise_affine=False) for size in (width, classes)
+        ]
         self.double()
         with torch.no_grad():
             self.first.weight.copy_(nets[0][k].T)
@@ -115,7 +128,9 @@ def test_no_weights_size_matters(toy):
     scaled = [nets[0] * 7, nets[1] / 5]
     torch.testing.assert_close(wd.logits(scaled, toy[0]), wd.logits(nets, toy[0]))
     for w, g in zip(nets, wd.gradients(nets, toy[0], toy[1])):
-        assert (w * g).sum(dim=(1, 2)).abs().max() < 1e-9 * w.norm() * g.norm()  # a step turns it, no more
+        assert (w * g).sum(
+            dim=(1, 2)
+        ).abs().max() < 1e-9 * w.norm() * g.norm()  # a step turns it, no more
 
 
 RECIPES = [[0.01, 0.0, 0.0], [0.01, 0.3, 0.0], [0.03, 0.0, 0.03 * 0.4]]  # none, L2, decoupled
@@ -133,7 +148,9 @@ def test_nets_side_by_side_are_nets_of_torch_trained_one_by_one(ours, toy):
     torch.manual_seed(1)
     for _ in wd.train(ours, nets, toy[0], toy[1], torch.tensor(RECIPES, dtype=torch.float64), 60):
         pass
-    for k, (module, theirs, (rate, l2, share)) in enumerate(zip(modules, OPTIMIZERS[ours], RECIPES)):
+    for k, (module, theirs, (rate, l2, share)) in enumerate(
+        zip(modules, OPTIMIZERS[ours], RECIPES)
+    ):
         optimizer = theirs(module.parameters(), lr=rate, weight_decay=l2 + share / rate)
         torch.manual_seed(1)  # so that the batches are the same
         for step in range(60):
@@ -142,9 +159,15 @@ def test_nets_side_by_side_are_nets_of_torch_trained_one_by_one(ours, toy):
             optimizer.zero_grad()
             F.cross_entropy(module(toy[0][batch]), toy[1][batch]).backward()
             optimizer.step()
-        torch.testing.assert_close(nets[0][k].T, module.first.weight.detach(), rtol=1e-7, atol=1e-10)
-        torch.testing.assert_close(nets[1][k].T, module.second.weight.detach(), rtol=1e-7, atol=1e-10)
-        torch.testing.assert_close(wd.logits(nets, toy[2])[k], module(toy[2]).detach(), rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(
+            nets[0][k].T, module.first.weight.detach(), rtol=1e-7, atol=1e-10
+        )
+        torch.testing.assert_close(
+            nets[1][k].T, module.second.weight.detach(), rtol=1e-7, atol=1e-10
+        )
+        torch.testing.assert_close(
+            wd.logits(nets, toy[2])[k], module(toy[2]).detach(), rtol=1e-6, atol=1e-8
+        )
         wrong = 100 * (module(toy[2]).argmax(dim=1) != toy[3]).float().mean()
         torch.testing.assert_close(wd.error(nets, toy[2], toy[3])[k], wrong)
 
@@ -156,9 +179,14 @@ def test_twins_stay_together_under_sgd_and_part_under_adam(toy):
 
 
 def test_training_learns_and_every_cell_is_its_own_recipe(toy):
-    tables = wd.error_by_rate_and_decay([t.float() if t.is_floating_point() else t for t in toy], 16, 200)
+    tables = wd.error_by_rate_and_decay(
+        [t.float() if t.is_floating_point() else t for t in toy], 16, 200
+    )
     chance = 90
-    assert [table.shape for table in tables] == [(len(wd.RATES), len(wd.L2)), (len(wd.RATES), len(wd.SHARES))]
+    assert [table.shape for table in tables] == [
+        (len(wd.RATES), len(wd.L2)),
+        (len(wd.RATES), len(wd.SHARES)),
+    ]
     assert tables[1][2, :5].max() < 0.6 * chance and tables[0][2, :2].max() < 0.6 * chance
     assert not torch.equal(tables[0][:, 0], tables[0][:, -1])
     assert (tables[1][2] - tables[1][3]).abs().max() > 0

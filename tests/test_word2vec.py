@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from papers import word2vec
 
 COUNTS = torch.tensor([50.0, 20.0, 11.0, 9.0, 5.0, 3.0, 3.0, 1.0])
-MODELS = [(False, False), (True, False), (False, True), (True, True)]  # (CBOW?, hierarchical softmax?)
+MODELS = [
+    (False, False),
+    (True, False),
+    (False, True),
+    (True, True),
+]  # (CBOW?, hierarchical softmax?)
 
 
 def random_model(cbow: bool, hierarchical: bool) -> word2vec.Word2Vec:
@@ -24,7 +29,9 @@ def random_model(cbow: bool, hierarchical: bool) -> word2vec.Word2Vec:
 def tree_log_p(outputs: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
     """log p(w | h) of every word (V,), along its path."""
     nodes, signs = word2vec.huffman(COUNTS)
-    paths = [[(n, s) for n, s in zip(*path) if s != 0] for path in zip(nodes.tolist(), signs.tolist())]
+    paths = [
+        [(n, s) for n, s in zip(*path) if s != 0] for path in zip(nodes.tolist(), signs.tolist())
+    ]
     return torch.stack([sum(F.logsigmoid(s * (outputs[n] @ h)) for n, s in path) for path in paths])
 
 
@@ -69,8 +76,12 @@ def test_the_tree_is_a_softmax_and_no_tree_is_shorter():
         if len(words) == 1:
             return 0
         first, *rest = words
-        halves = (frozenset({first, *part}) for n in range(len(rest)) for part in combinations(rest, n))
-        return sum(COUNTS[list(words)].tolist()) + min(shortest(half) + shortest(words - half) for half in halves)
+        halves = (
+            frozenset({first, *part}) for n in range(len(rest)) for part in combinations(rest, n)
+        )
+        return sum(COUNTS[list(words)].tolist()) + min(
+            shortest(half) + shortest(words - half) for half in halves
+        )
 
     nodes, signs = word2vec.huffman(COUNTS)
     assert (COUNTS * signs.abs().sum(dim=1)).sum().item() == shortest(frozenset(range(len(COUNTS))))
@@ -105,7 +116,9 @@ def test_subsampling_keeps_the_root_of_threshold_over_frequency_and_the_order():
     torch.testing.assert_close(shares, expected, atol=0.02, rtol=0)
     numbers = torch.arange(1000) % 8
     kept = iter(numbers.tolist())
-    assert all(word in kept for word in word2vec.subsample(numbers, COUNTS, 0.05).tolist())  # a subsequence
+    assert all(
+        word in kept for word in word2vec.subsample(numbers, COUNTS, 0.05).tolist()
+    )  # a subsequence
     assert torch.equal(word2vec.subsample(text, COUNTS, math.inf), text)
 
 
@@ -153,30 +166,51 @@ def test_sentences_of_the_planted_language():
     R = word2vec.ROLES
     text = word2vec.planted_language(20_000)
     content = text[text < 7 * R + 32].view(-1, 7)  # seven words a sentence
-    assert len(text) == 20_000 and content.numel() == pytest.approx(20_000 * (1 - word2vec.SHARE), abs=7)
-    for entity, *others in content.sort(dim=1).values.tolist():  # the entity has the smallest number
+    assert len(text) == 20_000 and content.numel() == pytest.approx(
+        20_000 * (1 - word2vec.SHARE), abs=7
+    )
+    for entity, *others in content.sort(
+        dim=1
+    ).values.tolist():  # the entity has the smallest number
         role, number, gender = entity // 4, entity // 2 % 2, entity % 2
         assert entity < 4 * R
         assert all((word - 4 * R) // 3 == role for word in others[:2])
-        assert [(word - 7 * R) // 8 for word in others[2:]] == [number, number, 2 + gender, 2 + gender]
+        assert [(word - 7 * R) // 8 for word in others[2:]] == [
+            number,
+            number,
+            2 + gender,
+            2 + gender,
+        ]
 
 
 def test_analogies_of_vectors_that_add_up():
     torch.manual_seed(0)
-    role, number, gender = torch.randn(word2vec.ROLES, 1, 1, 80), torch.randn(2, 1, 80), torch.randn(1, 2, 80)
+    role, number, gender = (
+        torch.randn(word2vec.ROLES, 1, 1, 80),
+        torch.randn(2, 1, 80),
+        torch.randn(1, 2, 80),
+    )
     vectors = (role + number / 2 + gender / 2).flatten(0, 2)
     questions = word2vec.planted_analogies()
-    assert len(questions.unique(dim=0)) == len(questions) == 4 * word2vec.ROLES * (word2vec.ROLES - 1)
+    assert (
+        len(questions.unique(dim=0)) == len(questions) == 4 * word2vec.ROLES * (word2vec.ROLES - 1)
+    )
     a, b, c, d = questions.T
-    assert torch.equal(b - a, d - c) and set((b - a).tolist()) == {1, 2} and (a // 4 != c // 4).all()
+    assert (
+        torch.equal(b - a, d - c) and set((b - a).tolist()) == {1, 2} and (a // 4 != c // 4).all()
+    )
     assert word2vec.analogies(vectors, questions, left_out=True) == 100
-    noisy = (role + number / 20 + gender / 20).flatten(0, 2) + 0.1 * torch.randn(4 * word2vec.ROLES, 80)
+    noisy = (role + number / 20 + gender / 20).flatten(0, 2) + 0.1 * torch.randn(
+        4 * word2vec.ROLES, 80
+    )
     left_out, left_in = (word2vec.analogies(noisy, questions, out) for out in (True, False))
     assert left_in < left_out / 2  # c itself is nearest
 
 
 def test_same_kind_and_its_chance():
-    points = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [1.0, 0.3]]), dim=1)
+    points = F.normalize(
+        torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [1.0, 0.3]]), dim=1
+    )
     right, chance = word2vec.same_kind(points @ points.T, torch.tensor([0, 0, 1, 1, 1]))
     assert right == pytest.approx(80) and chance == pytest.approx(100 * (2 * 1 + 3 * 2) / (5 * 4))
 
