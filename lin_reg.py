@@ -51,6 +51,7 @@ Departures
 
 import argparse
 import socket
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -67,19 +68,18 @@ COLOURS = {"pixels": "C0", "random features": "C2"}
 def load_mnist(root: Path) -> tuple:
     """MNIST; where it can't be had, scikit-learn's 1,797 real digits, enlarged to 28x28.
 
-    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,), the same to test.
+    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,),
+    the same to test.
     """
     import torch
     from sklearn.datasets import load_digits
     from torchvision.datasets import MNIST
 
-    socket.setdefaulttimeout(5)  # s, for a network that is there and doesn't answer
+    socket.setdefaulttimeout(5)  # seconds, for a network that is there and doesn't answer
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(
-            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
-        )
+        print(f"No MNIST (no network, and nothing under {root}): scikit-learn's digits instead")
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -286,6 +286,13 @@ def draw(classifiers: dict, conditions: ndarray, lost: dict, redrawn: tuple, pat
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -294,11 +301,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--features", type=int, default=2000, help="random ReLU features")
+    parser.add_argument("--features", type=positive, default=2000, help="random ReLU features")
     parser.add_argument(
         "--smoke", action="store_true", help="on almost nothing, to see that it runs"
     )
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -355,10 +364,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'lin_reg.png'}")
     return {
         "data": dataset,
         "headline": f"digits read without a training step, {bent:.1f}% wrong on random features, {line:.1f}% on pixels",
@@ -367,7 +377,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

@@ -369,6 +369,13 @@ def draw(curves: dict[str, dict], zero: float, samples: dict[str, str], path: Pa
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -384,16 +391,24 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--save", type=Path, help="folder for the fine-tuned model and its tokenizer"
     )
     parser.add_argument("--prompt", help="only write: the model's continuation of this")
-    parser.add_argument("--length", type=int, default=200, help="tokens to write")
-    parser.add_argument("--steps", type=int, help="on Shakespeare (1000; 10 for GPT-2 on a CPU)")
+    parser.add_argument("--length", type=positive, default=200, help="tokens to write")
     parser.add_argument(
-        "--pretrain-steps", type=int, default=1000, help="of the stand-in, on documentation"
+        "--steps", type=positive, help="on Shakespeare (1000; 10 for GPT-2 on a CPU)"
     )
-    parser.add_argument("--batch", type=int, default=8, help="passages a step, over all processes")
-    parser.add_argument("--window", type=int, default=64, help="tokens a passage")
-    parser.add_argument("--width", type=int, default=128, help="of the stand-in, a multiple of 4")
+    parser.add_argument(
+        "--pretrain-steps", type=positive, default=1000, help="of the stand-in, on documentation"
+    )
+    parser.add_argument(
+        "--batch", type=positive, default=8, help="passages a step, over all processes"
+    )
+    parser.add_argument("--window", type=positive, default=64, help="tokens a passage")
+    parser.add_argument(
+        "--width", type=positive, default=128, help="of the stand-in, a multiple of 4"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     if args.batch % PROCESSES:
         parser.error(f"--batch {args.batch}: {PROCESSES} processes can't share it evenly")
     try:
@@ -504,10 +519,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'lm_shakespeare.png'}")
     if PROCESSES > 1:
         dist.destroy_process_group()
     return {
@@ -530,7 +546,9 @@ def write(args: argparse.Namespace) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

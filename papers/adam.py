@@ -54,6 +54,7 @@ Departures
 
 import argparse
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,19 +78,18 @@ COLOURS = {
 def load_mnist(root: Path) -> tuple:
     """MNIST; where it can't be had, scikit-learn's 1,797 real digits, enlarged to 28x28.
 
-    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,), the same to test.
+    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,),
+    the same to test.
     """
     import torch
     from sklearn.datasets import load_digits
     from torchvision.datasets import MNIST
 
-    socket.setdefaulttimeout(5)  # s, for a network that is there and doesn't answer
+    socket.setdefaulttimeout(5)  # seconds, for a network that is there and doesn't answer
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(
-            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
-        )
+        print(f"No MNIST (no network, and nothing under {root}): scikit-learn's digits instead")
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -333,6 +333,13 @@ def draw(runs: dict, scaled: dict, steps: tuple, paths: dict[str, Tensor], path:
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -341,10 +348,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--width", type=int, default=128, help="units in each hidden layer")
-    parser.add_argument("--steps", type=int, default=2000, help="training steps of each net")
+    parser.add_argument("--width", type=positive, default=128, help="units in each hidden layer")
+    parser.add_argument("--steps", type=positive, default=2000, help="training steps of each net")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -411,10 +420,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'adam.png'}")
     return {
         "data": dataset,
         "headline": f"a net of two hidden layers, trained by Adam, misreads {wrong['Adam']:.2f}% of the test digits",
@@ -423,7 +433,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

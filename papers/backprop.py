@@ -49,6 +49,7 @@ Departures
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -353,6 +354,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -360,9 +368,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sweeps", type=int, default=4000, help="over the cases, of every net")
+    parser.add_argument(
+        "--sweeps", type=positive, default=4000, help="over the cases, of every net"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few sweeps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -427,10 +439,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'backprop.png'}")
     return {
         "data": "all six-bit strings and two family trees",
         "headline": f"two hidden units sort {strings[-1]} of 64 strings, and {answers[0]:.0f}% of relations never seen "
@@ -440,7 +453,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

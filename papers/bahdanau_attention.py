@@ -328,6 +328,13 @@ def draw(fifths: dict, example: tuple, answers: dict[str, list[str]], path: Path
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -339,12 +346,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=600, help="training steps of each net")
-    parser.add_argument("--batch", type=int, default=64, help="sentences a step")
-    parser.add_argument("--hidden", type=int, default=128, help="n, units of each recurrent layer")
-    parser.add_argument("--embedding", type=int, default=64, help="m, size of the word vectors")
+    parser.add_argument("--steps", type=positive, default=600, help="training steps of each net")
+    parser.add_argument("--batch", type=positive, default=64, help="sentences a step")
+    parser.add_argument(
+        "--hidden", type=positive, default=128, help="n, units of each recurrent layer"
+    )
+    parser.add_argument(
+        "--embedding", type=positive, default=64, help="m, size of the word vectors"
+    )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         args.pairs = args.pairs and read_pairs(args.pairs)
         torch.zeros(1, device=args.device)
@@ -416,10 +429,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'bahdanau_attention.png'}")
     return {
         "data": "lists of numbers in English and German, made by the script",
         "headline": f"lists of numbers from English into German, {overall:.1f}% of unseen ones without a mistake",
@@ -451,7 +465,9 @@ def own_text(learnt: list[tuple], test: list[tuple], args: argparse.Namespace) -
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

@@ -44,6 +44,7 @@ import copy
 import math
 import random
 import re
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -360,6 +361,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -371,14 +379,20 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fill", metavar="LINE", type=str.lower, help="a line to fill in, underscores for letters"
     )
-    parser.add_argument("--steps", type=int, default=2400, help="of pre-training, in each arm")
-    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--steps", type=positive, default=2400, help="of pre-training, in each arm")
+    parser.add_argument("--batch", type=positive, default=24)
     parser.add_argument("--rate", type=float, default=2e-3, help="of learning; 3e-3 was worse")
     parser.add_argument(
-        "--sizes", type=int, nargs=4, default=[48, 96, 2, 4], help="length, width, layers, heads"
+        "--sizes",
+        type=positive,
+        nargs=4,
+        default=[48, 96, 2, 4],
+        help="length, width, layers, heads",
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     if args.fill and not (set(args.fill) <= set(NUMBERS) and len(args.fill) <= args.sizes[0] - 2):
         parser.error(f"--fill takes up to {args.sizes[0] - 2} of the letters {LETTERS[1:]}_")
     try:
@@ -473,16 +487,19 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'bert.png'}")
     headline = f"{right:.0f}% of the masked letters of unseen plays filled in right"
     return {"data": dataset, "headline": headline, "claims": claims}
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

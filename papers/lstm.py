@@ -47,6 +47,7 @@ Departures
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -301,6 +302,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -314,11 +322,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help="forget gates and full gradients in the adding problem",
     )
     parser.add_argument(
-        "--steps", type=int, default=600, help="training steps of the adding problem, each lag"
+        "--steps", type=positive, default=600, help="training steps of the adding problem, each lag"
     )
-    parser.add_argument("--units", type=int, default=32, help="cells for the adding problem")
+    parser.add_argument("--units", type=positive, default=32, help="cells for the adding problem")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -416,10 +426,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'lstm.png'}")
     return {
         "data": "two marked numbers to add; two sequences of symbols (generated)",
         "headline": f"{right['LSTM'][lag]:.0f}% of sums right after a lag of {lag} steps, RNN {right['RNN'][lag]:.0f}%",
@@ -428,7 +439,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

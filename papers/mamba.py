@@ -50,6 +50,7 @@ Departures
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -422,6 +423,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -429,21 +437,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--width", type=int, default=32, help="of a token in the Mamba nets")
+    parser.add_argument("--width", type=positive, default=32, help="of a token in the Mamba nets")
     parser.add_argument(
-        "--states", type=int, default=8, help="N, numbers in the state of a channel"
+        "--states", type=positive, default=8, help="N, numbers in the state of a channel"
     )
     parser.add_argument(
         "--batch",
-        type=int,
+        type=positive,
         default=16,
         help="sequences of 64 tokens a step, a quarter of it of 256",
     )
     parser.add_argument(
-        "--steps", type=int, default=2000, help="in training; attention takes twice as many"
+        "--steps", type=positive, default=2000, help="in training; attention takes twice as many"
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -527,10 +537,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'mamba.png'}")
     return {
         "data": "induction heads and selective copying, made by the script",
         "headline": f"recalls a word in {far:,} tokens, {ours[far]:.1f}% right, with a state of {numbers:,} numbers",
@@ -539,7 +550,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

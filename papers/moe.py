@@ -49,6 +49,7 @@ Departures
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -307,6 +308,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -317,14 +325,16 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--experts", type=int, default=32, choices=[2**n for n in range(2, 13)], help="the most"
     )
-    parser.add_argument("--languages", type=int, default=32)
+    parser.add_argument("--languages", type=positive, default=32)
     parser.add_argument(
-        "--width", type=int, default=64, help="of a token and of an expert's hidden layer"
+        "--width", type=positive, default=64, help="of a token and of an expert's hidden layer"
     )
-    parser.add_argument("--steps", type=int, default=400, help="training steps of each net")
-    parser.add_argument("--batch", type=int, default=4096, help="tokens a step")
+    parser.add_argument("--steps", type=positive, default=400, help="training steps of each net")
+    parser.add_argument("--batch", type=positive, default=4096, help="tokens a step")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -409,10 +419,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'moe.png'}")
     return {
         "data": f"{args.languages} random languages, made by the script",
         "headline": f"{most} experts read {args.languages} random languages {means[-1] - entropy:.2f} nats above their "
@@ -422,7 +433,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

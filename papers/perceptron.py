@@ -53,6 +53,7 @@ Departures
 
 import argparse
 import socket
+import sys
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
@@ -79,19 +80,18 @@ COLOURS = {"retina": "C1", "A-units": "C0"}
 def load_mnist(root: Path) -> tuple:
     """MNIST; where it can't be had, scikit-learn's 1,797 real digits, enlarged to 28x28.
 
-    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,), the same to test.
+    Returns the data set's name and, as tensors, training images (N, 28, 28) in [0, 1], labels (N,),
+    the same to test.
     """
     import torch
     from sklearn.datasets import load_digits
     from torchvision.datasets import MNIST
 
-    socket.setdefaulttimeout(5)  # s, for a network that is there and doesn't answer
+    socket.setdefaulttimeout(5)  # seconds, for a network that is there and doesn't answer
     try:
         train, test = (MNIST(root, train=part, download=True) for part in (True, False))
     except (RuntimeError, OSError):
-        print(
-            f"MNIST can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"
-        )
+        print(f"No MNIST (no network, and nothing under {root}): scikit-learn's digits instead")
         digits = load_digits()
         x = torch.tensor(digits.images).float()[:, None] / 16
         x = torch.nn.functional.interpolate(x, size=28, mode="bilinear")[:, 0]
@@ -340,6 +340,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -348,12 +355,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--units", type=int, default=4000, help="A-units behind the retina")
-    parser.add_argument("--epochs", type=int, default=4, help="over the digits")
+    parser.add_argument("--units", type=positive, default=4000, help="A-units behind the retina")
+    parser.add_argument("--epochs", type=positive, default=4, help="over the digits")
     parser.add_argument(
         "--smoke", action="store_true", help="on almost nothing, to see that it runs"
     )
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -429,10 +438,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'perceptron.png'}")
     return {
         "data": dataset,
         "headline": f"ten perceptrons behind {units:,} random A-units read {right} of unseen digits",
@@ -441,7 +451,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

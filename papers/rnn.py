@@ -46,6 +46,7 @@ Departures
 """
 
 import argparse
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -358,6 +359,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -366,12 +374,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--units", type=int, default=200, help="of the character model")
+    parser.add_argument("--units", type=positive, default=200, help="of the character model")
     parser.add_argument(
-        "--steps", type=int, default=5000, help="training steps of the character model"
+        "--steps", type=positive, default=5000, help="training steps of the character model"
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -457,10 +467,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'rnn.png'}")
     headline = (
         f"a character model of {args.units} units needs {rnn:.2f} nats per character of unseen text"
     )
@@ -468,7 +479,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

@@ -46,6 +46,7 @@ Departures
 
 import argparse
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -370,6 +371,13 @@ def draw(curves: dict, lengths: list, scores: dict, points: dict, examples: list
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -383,15 +391,21 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500, help="training steps in each direction")
-    parser.add_argument("--batch", type=int, default=128, help="sentences a step")
-    parser.add_argument("--layers", type=int, default=1, help="of both LSTMs (paper: 4)")
-    parser.add_argument("--hidden", type=int, default=128, help="units of a layer (paper: 1,000)")
     parser.add_argument(
-        "--embedding", type=int, default=64, help="numbers for a word (paper: 1,000)"
+        "--steps", type=positive, default=1500, help="training steps in each direction"
+    )
+    parser.add_argument("--batch", type=positive, default=128, help="sentences a step")
+    parser.add_argument("--layers", type=positive, default=1, help="of both LSTMs (paper: 4)")
+    parser.add_argument(
+        "--hidden", type=positive, default=128, help="units of a layer (paper: 1,000)"
+    )
+    parser.add_argument(
+        "--embedding", type=positive, default=64, help="numbers for a word (paper: 1,000)"
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -460,17 +474,20 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'seq2seq.png'}")
     data = args.pairs.name if args.pairs else "number words, English to French"
     headline = f"{overall:.1f}% of unseen sentences translated without a mistake"
     return {"data": data, "headline": headline, "claims": claims}
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

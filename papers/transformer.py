@@ -44,6 +44,7 @@ Departures
 import argparse
 import math
 import random
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -428,6 +429,13 @@ def draw(maps: tuple, curves: dict, derivatives: dict, examples: list[tuple], pa
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -436,19 +444,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500, help="training steps on captions")
-    parser.add_argument("--batch", type=int, default=16, help="captions a step")
+    parser.add_argument("--steps", type=positive, default=1500, help="training steps on captions")
+    parser.add_argument("--batch", type=positive, default=16, help="captions a step")
     parser.add_argument(
-        "--warmup", type=int, default=400, help="steps until the learning rate falls"
+        "--warmup", type=positive, default=400, help="steps until the learning rate falls"
     )
     parser.add_argument(
-        "--width", type=int, default=128, help="d_model, a multiple of the heads, even"
+        "--width", type=positive, default=128, help="d_model, a multiple of the heads, even"
     )
-    parser.add_argument("--layers", type=int, default=2, help="of the encoder, and of the decoder")
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument(
+        "--layers", type=positive, default=2, help="of the encoder, and of the decoder"
+    )
+    parser.add_argument("--heads", type=positive, default=4)
     parser.add_argument("--translate", help="an English sentence to translate after training")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -553,10 +565,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'transformer.png'}")
     return {
         "data": dataset,
         "headline": f"BLEU {score:.1f} on unseen sentences, English to German",
@@ -565,7 +578,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

@@ -51,6 +51,7 @@ Departures
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -356,6 +357,13 @@ def draw(
 # %% Run
 
 
+def positive(text: str) -> int:
+    """For argparse: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -363,13 +371,17 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1300, help="training steps of a net")
-    parser.add_argument("--width", type=int, default=8, help="maps at full resolution (paper: 64)")
+    parser.add_argument("--steps", type=positive, default=1300, help="training steps of a net")
     parser.add_argument(
-        "--poolings", type=int, default=3, help="how often the resolution is halved (paper: 4)"
+        "--width", type=positive, default=8, help="maps at full resolution (paper: 64)"
+    )
+    parser.add_argument(
+        "--poolings", type=positive, default=3, help="how often the resolution is halved (paper: 4)"
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
+    if not 0 <= args.seed < 2**32:
+        parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -428,10 +440,11 @@ def main(argv: list[str] | None = None) -> dict:
         },
     ]
     for claim in claims:  # dicts of claim, paper, here, holds
-        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "FAILS"
+        verdict = "not judged" if args.smoke else "holds" if claim["holds"] else "does not hold"
         print(
-            f"{verdict:>10}  {claim['claim']}\n{'':12}here: {claim['here']}; paper: {claim['paper']}"
+            f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
+    print(f"figure: {args.out / 'unet.png'}")
     return {
         "data": "drawn cells that touch",
         "headline": f"crowded cells found with an IoU of {iou['U-Net']:.0f}%, {merged['U-Net']:.0f}% of them merged",
@@ -440,7 +453,9 @@ def main(argv: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    main()
+    if hasattr(sys.stdout, "reconfigure"):  # a notebook's has not
+        sys.stdout.reconfigure(errors="replace")  # a terminal without "θ" shows "?"
+    main([] if "ipykernel" in sys.modules else None)  # a notebook has no command line
 
 
 # %% [markdown]

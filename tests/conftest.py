@@ -1,4 +1,4 @@
-"""One thread a test run, so that two suites on one machine don't spin against each other; figures need no screen."""
+"""One thread a test run, so that two suites don't spin against each other; no screen is needed."""
 
 import os
 
