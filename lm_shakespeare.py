@@ -432,7 +432,7 @@ def main(argv: list[str] | None = None) -> dict:
             torch.cuda.set_device(args.device)
         dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
     if RANK > 0:
-        sys.stdout = open(os.devnull, "w")  # the first process alone prints ...
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # the first process alone prints ...
         dist.barrier()  # ... and looks for text and model before the others, so that no two fetch them
     torch.manual_seed(args.seed)
     (dataset, text), found = load_plays(args.data), load_model(args.model, args.data)

@@ -2,10 +2,13 @@
 # requires-python = ">=3.11"
 # dependencies = []
 # ///
-"""Writes the READMEs' tables from the recorded results, so that prose can't drift from what was measured.
+"""Writes the READMEs' tables from the recorded results, so that no number is written by hand.
 
-python results/tables.py            README.md (the gallery), papers/README.md (the syllabus), results/README.md (all of it)
-python results/tables.py --check    changes nothing; says what is out of date and exits with status 1
+    python results/tables.py            writes three pages: README.md (the gallery),
+                                        papers/README.md (the syllabus), results/README.md (all of it)
+    python results/tables.py --check    changes nothing; says what is out of date, exit status 1
+
+Which scripts there are stands in TOPICS and SYLLABUS below. A new script is listed there.
 """
 
 import argparse
@@ -200,6 +203,19 @@ def machine(result: dict) -> str:
     return f"{times} s on {result['device']}, {threads}{memory}; {versions}."
 
 
+def pictures(name: str, result: dict) -> list[str]:
+    """The figure, and below it what moves or can be listened to."""
+    seed = result["runs"][0]["seed"]
+    lines = [f"![What {result['script']} draws with seed {seed}]({name}.png)\n"]
+    if (ROOT / "results" / f"{name}.gif").exists():
+        lines.append(f"![The same, moving]({name}.gif)\n")
+    sounds = sorted((ROOT / "results").glob(f"{name}*.wav"))
+    if sounds:
+        links = ", ".join(f"[{sound.name}]({sound.name})" for sound in sounds)
+        lines.append(f"To listen to: {links}\n")
+    return lines
+
+
 def whole_record() -> str:
     """Every script's picture with its caption, and its claims with what each seed measured."""
     parts = []
@@ -212,7 +228,7 @@ def whole_record() -> str:
             "\n".join([
                 f"## {result['title']}\n",
                 f"[`{result['script']}`](../{result['script']}) on {result['data']}\n",
-                f"![What {result['script']} draws with seed {runs[0]['seed']}]({name}.png)\n",
+                *pictures(name, result),
                 f"{caption(name)}\n",
                 *claims_table(runs, verdicts(result)),
                 f"\n{machine(result)}",

@@ -173,7 +173,7 @@ def test_a_wave_has_the_direction_it_says():
 
 @pytest.mark.parametrize("what", ["missing.png", "text.png", "folder"])
 def test_a_wrong_image_gets_a_sentence(what, tmp_path, capsys):
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not a picture", encoding="utf-8")
     (tmp_path / "folder").mkdir()
     with pytest.raises(SystemExit) as stopped:
         ce.main(["--image", str(tmp_path / what), "--out", str(tmp_path)])

@@ -226,3 +226,19 @@ def test_readme_links_lead_somewhere():
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
 def test_every_script_has_a_test_of_its_own(path):
     assert (ROOT / "tests" / f"test_{path.stem}.py").exists()
+
+
+@pytest.mark.parametrize("folder", [".", "papers", "results", "tests"])
+def test_files_are_read_and_written_as_utf_8(folder):
+    """Python's default is the system's encoding, which isn't UTF-8 everywhere."""
+    for path in sorted((ROOT / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            arguments = [ast.unparse(argument) for argument in node.args]
+            arguments += [f"{keyword.arg}=" for keyword in node.keywords]
+            text = called.endswith((".read_text", ".write_text"))
+            text |= called == "open" and not any("b" in mode for mode in arguments[1:2])
+            stated = "encoding=" in arguments or "'utf-8'" in arguments
+            assert stated or not text, f"{path.name}, line {node.lineno}: no encoding"

@@ -137,7 +137,7 @@ def test_plays_look_like_tiny_shakespeare(tmp_path, monkeypatch):
     assert "HAMLET:\nNot so, my lord; I am too much i' the sun." in text and not re.search(
         r"^#|\*\*", text, re.M
     )
-    (tmp_path / "tinyshakespeare.txt").write_text(POEM)
+    (tmp_path / "tinyshakespeare.txt").write_text(POEM, encoding="utf-8")
     assert lm.load_plays(tmp_path) == ("Tiny Shakespeare", POEM)
 
 
@@ -177,7 +177,7 @@ def test_steps_are_those_of_adamw_written_out(model, tokenizer):
 
 
 def smoke(folder, *more):
-    (folder / "tinyshakespeare.txt").write_text(POEM * 90)
+    (folder / "tinyshakespeare.txt").write_text(POEM * 90, encoding="utf-8")
     return [
         "--smoke",
         "--device",

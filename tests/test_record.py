@@ -1,4 +1,4 @@
-"""results/record.py and results/tables.py, on a script of a few lines."""
+"""results/record.py and results/tables.py, on a script of a few lines, of the new and old form."""
 
 import json
 import sys
@@ -16,7 +16,17 @@ SCRIPT = '''# /// script
 # ///
 """A toy
 
-More about it."""
+The idea
+    1. This is no claim.
+
+Claims
+    1. The first claim goes on
+       for two lines (Fig. 1).
+    2. The SECOND claim.
+
+Departures
+    2. Nor is this.
+"""
 import argparse
 from pathlib import Path
 
@@ -26,8 +36,15 @@ def parse_args(argv):
     parser.add_argument("--out", type=Path)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--fail-from", type=int, default=99)
-    parser.add_argument("--rename-from", type=int, default=99)
+    parser.add_argument("--drop-from", type=int, default=99)
     return parser.parse_args(argv)
+
+def draw():
+    """A line goes up. Another
+    goes down.
+
+    It has no parameters.
+    """
 
 def main(argv=None):
     args = parse_args(argv)
@@ -36,21 +53,24 @@ def main(argv=None):
     (args.out / "toy.txt").write_text("no picture")
     if args.seed >= args.fail_from:
         raise ValueError("what went wrong")
-    here, second = str(args.seed), "renamed" if args.seed >= args.rename_from else "second"
-    claims = [
-        {"claim": "first", "paper": "1", "here": here, "holds": True},
-        {"claim": second, "paper": "1", "here": here, "holds": args.seed < 6},
-    ]
+    claims = CLAIMS
+    if args.seed >= args.drop_from:
+        claims = claims[:1]
     return {"data": "none", "headline": f"headline {args.seed}", "claims": claims}
 '''
+PAIRS = '[(f"first {args.seed}", True), (f"second {args.seed}", args.seed < 6)]'
+DICTIONARIES = """[
+        {"claim": "one", "paper": "1%", "here": f"first {args.seed}", "holds": True},
+        {"claim": "two", "paper": "2%", "here": f"second {args.seed}", "holds": args.seed < 6},
+    ]"""
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "papers").mkdir()
-    (tmp_path / "papers" / "toy.py").write_text(SCRIPT)
-    (tmp_path / "results" / "toy.json").write_text("the old record")
+    (tmp_path / "papers" / "toy.py").write_text(SCRIPT.replace("CLAIMS", PAIRS), encoding="utf-8")
+    (tmp_path / "results" / "toy.json").write_text("the old record", encoding="utf-8")
     for module in (record, tables):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path
@@ -58,7 +78,7 @@ def root(tmp_path, monkeypatch):
 
 def test_a_run_a_seed_and_the_first_seeds_picture(root):
     record.main([str(root / "papers" / "toy.py"), "--seeds", "5", "7"])
-    written = json.loads((root / "results" / "toy.json").read_text())
+    written = json.loads((root / "results" / "toy.json").read_text(encoding="utf-8"))
     assert list(written) == ["script", "title", "data", "device", "threads", "versions", "runs"]
     assert (written["script"], written["title"], written["device"]) == (
         "papers/toy.py",
@@ -71,15 +91,42 @@ def test_a_run_a_seed_and_the_first_seeds_picture(root):
         (7, "headline 7"),
     ]
     assert all(run["seconds"] >= 0 and run["peak_mb"] > 5 for run in written["runs"])
+    assert written["runs"][1]["claims"] == [
+        {
+            "claim": "The first claim goes on for two lines (Fig. 1).",
+            "here": "first 7",
+            "holds": True,
+        },
+        {"claim": "The SECOND claim.", "here": "second 7", "holds": False},
+    ]
     assert {path.name for path in (root / "results").iterdir()} == {"toy.json", "toy.png"}
-    assert (root / "results" / "toy.png").read_text() == "picture 5"
+    assert (root / "results" / "toy.png").read_text(encoding="utf-8") == "picture 5"
+
+
+def test_scripts_of_the_old_form_are_recorded_as_before(root):
+    script = root / "papers" / "toy.py"
+    script.write_text(SCRIPT.replace("CLAIMS", DICTIONARIES), encoding="utf-8")
+    record.main([str(script), "--seeds", "5"])
+    written = json.loads((root / "results" / "toy.json").read_text(encoding="utf-8"))
+    assert written["runs"][0]["claims"] == [
+        {"claim": "one", "paper": "1%", "here": "first 5", "holds": True},
+        {"claim": "two", "paper": "2%", "here": "second 5", "holds": True},
+    ]
+
+
+def test_a_system_that_does_not_tell_the_peak_of_memory(root, monkeypatch):
+    monkeypatch.setattr(record, "resource", None)
+    record.main([str(root / "papers" / "toy.py"), "--seeds", "5"])
+    written = json.loads((root / "results" / "toy.json").read_text(encoding="utf-8"))
+    assert written["runs"][0]["peak_mb"] is None
+    assert "GB" not in tables.machine(written)
 
 
 @pytest.mark.parametrize(
     "options, said",
     [
         (["--fail-from", "1"], "what went wrong"),
-        (["--rename-from", "1"], "differs in claims"),
+        (["--drop-from", "1"], "2 claims in the docstring, 1 returned"),
         (["--no-such-flag"], "unrecognized"),
         (["--smoke"], "smoke"),
     ],
@@ -88,7 +135,7 @@ def test_what_goes_wrong_leaves_the_old_record(root, options, said, capfd):
     with pytest.raises(SystemExit) as stopped:
         record.main([str(root / "papers" / "toy.py"), "--", *options])
     assert stopped.value.code and said in capfd.readouterr().err + str(stopped.value)
-    assert (root / "results" / "toy.json").read_text() == "the old record"
+    assert (root / "results" / "toy.json").read_text(encoding="utf-8") == "the old record"
     assert not (root / "results" / "toy.png").exists()
 
 
@@ -103,7 +150,29 @@ def test_the_tables_count_claims_and_seeds(root, monkeypatch):
     assert "✅ Done | headline 4 | 2 of 2 claims, 2 of 2 seeds" in tables.syllabus()
     record.main([str(root / "papers" / "toy.py"), "--seeds", "5", "6"])
     assert "⏳ In Progress | headline 5 | 1 of 2 claims, 1 of 2 seeds" in tables.syllabus()
-    assert "| first | 1 | 5 | 6 | 2 of 2 |" in tables.whole_record()
-    assert "| second | 1 | 5 | 6 | 1 of 2 |" in tables.whole_record()
+    first = "The first claim goes on for two lines (Fig. 1)."
+    pages = tables.whole_record()
+    assert f"| {first} | first 5 | first 6 | 2 of 2 |" in pages
+    assert "| The SECOND claim. | second 5 | second 6 | 1 of 2 |" in pages
+    assert "(toy.png)\n\nA line goes up. Another goes down.\n\n| claim | seed 5 |" in pages
     record.main([str(root / "papers" / "toy.py"), "--seeds", "6", "7"])
-    assert "| second | 1 | 6 | 7 | **FAILS** |" in tables.whole_record()
+    assert "| The SECOND claim. | second 6 | second 7 | **FAILS** |" in tables.whole_record()
+
+
+def test_the_tables_keep_the_papers_figure_of_old_records(root, monkeypatch):
+    monkeypatch.setattr(tables, "TOPICS", {})
+    monkeypatch.setattr(tables, "SYLLABUS", {"A phase": {"toy": ("Toys", "1999", "On toys")}})
+    script = root / "papers" / "toy.py"
+    script.write_text(SCRIPT.replace("CLAIMS", DICTIONARIES), encoding="utf-8")
+    record.main([str(script), "--seeds", "5", "6"])
+    assert "| claim | the paper's figure | seed 5 | seed 6 | holds |" in tables.whole_record()
+    assert "| two | 2% | second 5 | second 6 | 1 of 2 |" in tables.whole_record()
+
+
+def test_a_script_that_no_table_lists_is_named(root, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "TOPICS", {})
+    monkeypatch.setattr(tables, "SYLLABUS", {})
+    for page in ("README.md", "papers/README.md", "results/README.md"):
+        (root / page).write_text(tables.BEGIN + tables.END, encoding="utf-8")
+    tables.main(["--check"])
+    assert "papers/toy.py is in no table" in capsys.readouterr().out
