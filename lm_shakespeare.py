@@ -7,8 +7,8 @@ after Radford et al., 2018 and 2019 (the GPT and GPT-2 reports)
 
     python lm_shakespeare.py                                        the experiment
     python lm_shakespeare.py --smoke                                a few steps, to see that it runs
-    python lm_shakespeare.py --save runs/bard                       keep the fine-tuned model
-    python lm_shakespeare.py --model runs/bard --prompt "ROMEO:"    let it write
+    python lm_shakespeare.py --prompt "ROMEO:" --save runs/bard     fine-tunes one model, lets it write, keeps it
+    python lm_shakespeare.py --model runs/bard --prompt "ROMEO:"    lets it write again, without training
     torchrun --nproc-per-node 2 lm_shakespeare.py                   the experiment on two processes or GPUs
 
 The idea
@@ -57,6 +57,7 @@ import sysconfig
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import matplotlib.pyplot as plt
 import torch
@@ -77,6 +78,8 @@ from transformers import (
 COLOURS = {"zero-shot": "0.5", "from scratch": "C1", "fine-tuned": "C0"}
 END = "<|endoftext|>"  # GPT-2's one special token, which stands before every text
 PROMPT = "ROMEO:"  # what all samples go on from
+CONTEXT = 1024  # tokens that GPT-2 can read at once
+HEADS = 4  # of the stand-in
 # Each arm's best of 1e-3, 2e-3, 4e-3 and 8e-3 on the validation part, seed 0; pre-training takes the one from scratch.
 RATES = {"from scratch": 2e-3, "fine-tuned": 4e-3}
 LARGE_RATES = {"from scratch": 6e-4, "fine-tuned": 5e-5}  # for GPT-2 itself
@@ -181,7 +184,7 @@ def small_gpt2(tokenizer, context: int, width: int) -> GPT2LMHeadModel:
         n_positions=context,
         n_embd=width,
         n_layer=3,
-        n_head=4,
+        n_head=HEADS,
         resid_pdrop=0,  # hardly any passage is seen twice
         embd_pdrop=0,
         attn_pdrop=0,
@@ -212,9 +215,7 @@ def load_model(name: str, root: Path) -> tuple | None:
         ) as problem:  # three libraries stand behind these calls, each with exceptions of its own
             error = str(problem).strip().partition("\n")[0]
     if name != "gpt2":
-        sys.exit(
-            f"lm_shakespeare.py: error: --model {name}: neither a folder that --save wrote nor to be had ({error})"
-        )
+        stop(f"--model {name}: neither a folder that --save wrote nor to be had ({error})")
     return None
 
 
@@ -332,6 +333,12 @@ def learn(
 
 
 def draw(curves: dict[str, dict], zero: float, samples: dict[str, str], path: Path) -> None:
+    """Above on the left, the loss on unseen Shakespeare, while a pre-trained model is fine-tuned and the same network is
+    trained from scratch; the dashed line is the pre-trained model as it is. The other three panels show what each of
+    the three models writes after "ROMEO:".
+
+    curves: arm -> {step: nats per character}; zero: nats per character, zero-shot; samples: arm -> text.
+    """
     figure, axes = plt.subplots(2, 2, figsize=(11, 9), layout="constrained")
     left = axes[0, 0]
     left.axhline(zero, color=COLOURS["zero-shot"], ls="--", label="zero-shot")
@@ -376,6 +383,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def stop(message: str) -> NoReturn:
+    """Ends the script as argparse does: a sentence, and status 2."""
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -390,7 +403,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--save", type=Path, help="folder for the fine-tuned model and its tokenizer"
     )
-    parser.add_argument("--prompt", help="only write: the model's continuation of this")
+    parser.add_argument(
+        "--prompt",
+        help="fine-tunes one model, which goes on from this (without training if --model is a folder)",
+    )
     parser.add_argument("--length", type=positive, default=200, help="tokens to write")
     parser.add_argument(
         "--steps", type=positive, help="on Shakespeare (1000; 10 for GPT-2 on a CPU)"
@@ -401,9 +417,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--batch", type=positive, default=8, help="passages a step, over all processes"
     )
-    parser.add_argument("--window", type=positive, default=64, help="tokens a passage")
     parser.add_argument(
-        "--width", type=positive, default=128, help="of the stand-in, a multiple of 4"
+        "--window", type=positive, default=64, help=f"tokens a passage, at most {CONTEXT}"
+    )
+    parser.add_argument(
+        "--width", type=positive, default=128, help=f"of the stand-in, a multiple of {HEADS}"
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
@@ -411,6 +429,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     if args.batch % PROCESSES:
         parser.error(f"--batch {args.batch}: {PROCESSES} processes can't share it evenly")
+    if args.window > CONTEXT:
+        parser.error(f"--window {args.window}: GPT-2 reads at most {CONTEXT} tokens at once")
+    if args.width % HEADS:
+        parser.error(f"--width {args.width}: the width is not a multiple of the {HEADS} heads")
+    if args.prompt is not None and not args.prompt.strip():
+        parser.error("--prompt: an empty text has nothing to go on from")
     try:
         torch.zeros(1, device=args.device)
         for folder in {args.out, args.save or args.out}:
@@ -424,8 +448,9 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    if args.prompt is not None:
-        return write(args)
+    if args.prompt is not None and Path(args.model).is_dir():
+        model, tokenizer = load_model(args.model, args.data)
+        return write(model.to(args.device), tokenizer, f"the model in {args.model}", args)
     if PROCESSES > 1:  # under torchrun
         if args.device == "cuda":
             args.device = f"cuda:{os.environ['LOCAL_RANK']}"
@@ -469,6 +494,18 @@ def main(argv: list[str] | None = None) -> dict:
         )
         args.steps, held_out = args.steps or 10, held_out[:5000]
     args.steps = args.steps or 1000
+    rates = LARGE_RATES if large else RATES
+
+    if args.prompt is not None:
+        batches = passages(
+            encode(tokenizer, train_text).to(args.device), args.batch, args.window, args.seed
+        )
+        for _ in train(model, batches, args.steps, rates["fine-tuned"], "Shakespeare"):
+            pass
+        save(model, tokenizer, args)
+        if PROCESSES > 1:
+            dist.destroy_process_group()
+        return write(model, tokenizer, dataset, args)
 
     # both arms: the same network, batches, steps and schedule, from other weights
     zero = nats_per_character(model, tokenizer, held_out, args.window)
@@ -476,7 +513,7 @@ def main(argv: list[str] | None = None) -> dict:
         {"zero-shot": sample(model, tokenizer, PROMPT, args.length, seed=args.seed)},
         {},
     )
-    for arm, rate in (LARGE_RATES if large else RATES).items():
+    for arm, rate in rates.items():
         learner = (
             model
             if arm == "fine-tuned"
@@ -488,14 +525,11 @@ def main(argv: list[str] | None = None) -> dict:
         print(f"--- {arm}\n{words}\n")
     if RANK == 0:
         draw(curves, zero, samples, args.out / "lm_shakespeare.png")
-        if args.save:
-            model.save_pretrained(args.save)
-            tokenizer.save_pretrained(args.save)
+    save(model, tokenizer, args)
 
-    (early_scratch, *_, scratch), (early, *_, tuned) = (
-        list(curve.values()) for curve in curves.values()
-    )
-    first = min(curves["fine-tuned"])
+    first = min(curves["fine-tuned"])  # the same as the last where there is one step only
+    early, tuned = curves["fine-tuned"][first], curves["fine-tuned"][args.steps]
+    early_scratch, scratch = curves["from scratch"][first], curves["from scratch"][args.steps]
     claims = [
         {
             "claim": "fine-tuned, it needs fewer than 1.80 nats per character on the unseen last tenth of the text",
@@ -533,16 +567,18 @@ def main(argv: list[str] | None = None) -> dict:
     }
 
 
-def write(args: argparse.Namespace) -> dict:
-    """--prompt: no training."""
-    found = load_model(args.model, args.data)
-    if found is None:
-        sys.exit(
-            "lm_shakespeare.py: error: GPT-2 can't be had: give --model a folder that --save wrote"
-        )
-    words = sample(found[0].to(args.device), found[1], args.prompt, args.length, seed=args.seed)
+def save(model, tokenizer, args: argparse.Namespace) -> None:
+    """--save, by the first process alone."""
+    if args.save and RANK == 0:
+        model.save_pretrained(args.save)
+        tokenizer.save_pretrained(args.save)
+
+
+def write(model, tokenizer, dataset: str, args: argparse.Namespace) -> dict:
+    """--prompt: prints what the model makes of it, and judges nothing."""
+    words = sample(model, tokenizer, args.prompt, args.length, seed=args.seed)
     print(words)
-    return {"sample": words}
+    return {"data": dataset, "headline": textwrap.shorten(words, 80), "claims": []}
 
 
 if __name__ == "__main__":

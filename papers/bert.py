@@ -7,7 +7,7 @@ Devlin, Chang, Lee & Toutanova, 2019 (NAACL, arXiv:1810.04805)
 
     python papers/bert.py                               the experiment
     python papers/bert.py --smoke                       a few steps, to see that it runs
-    python papers/bert.py --fill "to be or not to __"   one more line to fill in, a letter for every underscore
+    python papers/bert.py --fill "to be or not to __"   trains one net, fills in a letter for every underscore
     python papers/bert.py --sizes 128 768 12 12 --batch 256 --rate 1e-4 --steps 100000    the base model, for a GPU
 
 The idea
@@ -305,7 +305,14 @@ def counts(text: str, seen: Tensor, chosen: Tensor, x: Tensor) -> list[float]:
 def draw(
     curves: dict, baselines: list, tuned: dict, examples: list[tuple[str, str, str]]
 ) -> plt.Figure:
-    """Learning curves, fine-tuning, and eight lines: with gaps, as the net fills them, and as they were."""
+    """Above, from left to right: the share of hidden letters that the network finds while it trains, the cross-entropy
+    of these letters, and how well it then learns from a few labelled lines to tell real ones from ones with shuffled
+    letters. Below are eight lines of plays that it never saw: with gaps, as it fills them in (green is right, red is
+    wrong), and as they were.
+
+    curves: name -> {step: (percent right, nats)}; baselines: percentages by counts of neighbours; tuned: name ->
+    ({step: percent of validation lines}, percent of test lines); examples: a line with gaps, filled in, as it was.
+    """
     figure, axes = plt.subplot_mosaic("abc;www", figsize=(14, 7.5), layout="constrained")
     right, nats, classes, texts = axes.values()
     for name, curve in curves.items():
@@ -377,7 +384,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--fill", metavar="LINE", type=str.lower, help="a line to fill in, underscores for letters"
+        "--fill",
+        metavar="LINE",
+        type=str.lower,
+        help="trains the net that reads both sides, fills in this line, a letter for every underscore",
     )
     parser.add_argument("--steps", type=positive, default=2400, help="of pre-training, in each arm")
     parser.add_argument("--batch", type=positive, default=24)
@@ -387,14 +397,34 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=positive,
         nargs=4,
         default=[48, 96, 2, 4],
-        help="length, width, layers, heads",
+        help="length (48 to 512), width (even, a multiple of the heads), layers, heads",
     )
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
-    if args.fill and not (set(args.fill) <= set(NUMBERS) and len(args.fill) <= args.sizes[0] - 2):
-        parser.error(f"--fill takes up to {args.sizes[0] - 2} of the letters {LETTERS[1:]}_")
+    length, width, _, heads = args.sizes
+    sizes = " ".join(map(str, args.sizes))
+    if not 48 <= length <= 512:
+        parser.error(
+            f"--sizes {sizes}: the length, {length}, is not from 48 (below that there are too few "
+            "lines for claim 4) to 512 (the paper's)"
+        )
+    if width % heads:
+        parser.error(
+            f"--sizes {sizes}: the width, {width}, is not a multiple of the heads, {heads}"
+        )
+    if width % 2:
+        parser.error(
+            f"--sizes {sizes}: the width, {width}, is odd; positions are sines and cosines"
+        )
+    if not 0 < args.rate < math.inf:
+        parser.error(f"--rate {args.rate}: a learning rate is a number above 0")
+    if args.fill is not None:
+        if not set(args.fill) <= set(NUMBERS) or len(args.fill) > length - 2:
+            parser.error(f"--fill takes up to {length - 2} of the letters {LETTERS[1:]}_")
+        if "_" not in args.fill:
+            parser.error(f'--fill "{args.fill}": there is no underscore to fill in')
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -430,20 +460,25 @@ def main(argv: list[str] | None = None) -> dict:
     )
     _, chosen = mask(x)
     test, curves = [torch.where(chosen, MASK, x), chosen, x], {}
+    test_on_device = [tensor.to(args.device) for tensor in test]
     untrained = PreTraining(VOCABULARY, *args.sizes).to(args.device)
     models = {name: copy.deepcopy(untrained) for name in ("both sides", "left side only")}
     models["left side only"].bert.left_only = True
+    if args.fill is not None:
+        torch.manual_seed(args.seed)
+        pre_train(models["both sides"], parts[0], test_on_device, args)
+        headline = f"{args.fill}  ->  {fill(models['both sides'], args.fill)}"
+        print(headline)
+        return {"data": dataset, "headline": headline, "claims": []}
     for name, model in models.items():
         torch.manual_seed(args.seed)  # the same masks for both
-        curves[name] = pre_train(model, parts[0], [tensor.to(args.device) for tensor in test], args)
+        curves[name] = pre_train(model, parts[0], test_on_device, args)
     model, baselines = models["both sides"], counts(parts[0], *test)
     gaps = [
         re.sub("[a-z]", lambda letter: dice.choice(["_", *5 * letter[0]]), line)
         for line in unseen[:8]
     ]
     examples = [(line, fill(model, line), truth) for line, truth in zip(gaps, unseen)]
-    if args.fill:
-        print(f"{args.fill}  ->  {fill(model, args.fill)}")
     with torch.device("meta"):  # shapes without numbers
         base = PreTraining(30_522)
     encoder, everything = (

@@ -6,7 +6,7 @@
 Sutskever, Vinyals & Le, 2014 (NIPS, arXiv:1409.3215)
 
     python papers/seq2seq.py                                      the experiments, on number words
-    python papers/seq2seq.py --translate "two hundred and six"    train, then translate this
+    python papers/seq2seq.py --translate "two hundred and six"    trains one net, translates this
     python papers/seq2seq.py --pairs FILE                         your own parallel text: sentence, tab, translation
     python papers/seq2seq.py --smoke                              a few steps, to see that it runs
     (for a GPU, with the paper's net: --layers 4 --hidden 1000 --embedding 1000 --pairs FILE --steps 100000)
@@ -51,6 +51,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import matplotlib.pyplot as plt
 import torch
@@ -62,6 +63,7 @@ from tqdm import tqdm
 Pair = tuple[list[str], list[str]]  # the words of a sentence and of its translation
 COLOURS = {"backwards": "C0", "forwards": "C1"}
 PAD, BEGIN, END, UNKNOWN = range(4)
+WANTED = "wanted is UTF-8 text, a sentence, a tab and its translation on each line"
 RATE = 4e-3  # for both directions; 2e-3 leaves 3% wrong in the end
 BEAM = 2  # the paper's smaller beam, from which it has most of the gain
 SHOWN = [203, 302, 2_000_003, 3_000_002]  # pairs of the same words in another order, as in Fig. 2
@@ -132,13 +134,14 @@ def number_pairs(size: int) -> list[Pair]:
 
 def read_pairs(path: Path) -> list[Pair]:
     """A sentence, a tab and its translation on each line."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows may put a mark in front
     good = [line.split("\t")[:2] for line in lines if "\t" in line]
     if len(good) < len(lines):
         print(
             f"{path}: {len(lines) - len(good)} of {len(lines)} lines have no tab and are left out"
         )
-    return [(words(source), words(target)) for source, target in good]
+    pairs = [(words(source), words(target)) for source, target in good]
+    return [pair for pair in pairs if all(pair)]  # without empty sentences
 
 
 def split(pairs: list[Pair]) -> tuple[list[Pair], list[Pair], list[Pair]]:
@@ -328,7 +331,14 @@ def text(sentence: list[str]) -> str:
 
 
 def draw(curves: dict, lengths: list, scores: dict, points: dict, examples: list) -> plt.Figure:
-    """Learning curves, score by length (Fig. 3), codes of sentences in two dimensions (Fig. 2), and translations."""
+    """Above, the share of unseen sentences that are translated right in every word, while the networks learn and by
+    the length of the sentence, with the source read backwards or forwards; on the right, the states that the network
+    has after reading four sentences, in two dimensions. Below are unseen sentences, with their translations and the
+    log-probability that the network gives to these.
+
+    curves: (direction, steps) -> steps and percentages; lengths, scores: of the test set in fifths (Fig. 3);
+    points: sentence -> its code (Fig. 2); examples: source, translation, log p.
+    """
     figure, axes = plt.subplot_mosaic(
         "lsc;eee", figsize=(14, 6), layout="constrained", height_ratios=[3, 1]
     )
@@ -378,6 +388,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def stop(message: str) -> NoReturn:
+    """Ends the script as argparse does: a sentence, and status 2."""
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -387,7 +403,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         help="parallel text to learn in place of numbers: sentence, tab, sentence",
     )
-    parser.add_argument("--translate", metavar="SENTENCE", help="to be translated after training")
+    parser.add_argument(
+        "--translate",
+        metavar="SENTENCE",
+        help="trains one net (source read backwards), translates this",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -406,6 +426,23 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.translate is not None and not args.translate.strip():
+        parser.error("--translate: there is nothing to translate in an empty sentence")
+    args.own_pairs = None
+    if args.pairs is not None:
+        try:
+            args.own_pairs = read_pairs(args.pairs)
+        except UnicodeError:
+            parser.error(f"--pairs {args.pairs}: {WANTED}; this is not UTF-8")
+        except OSError as error:
+            parser.error(f"--pairs {args.pairs}: {WANTED}; {error.strerror}")
+        training, validation, test = split(args.own_pairs)
+        if not training or not validation or len(test) < 5:  # one for each fifth by length
+            count = len(args.own_pairs)
+            parser.error(
+                f"--pairs {args.pairs}: {WANTED}; {count} such lines are too few, or too much alike, "
+                "to hold some out (a tenth, and five or more)"
+            )
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -418,32 +455,42 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
     args.steps, args.batch = (10, 8) if args.smoke else (args.steps, args.batch)
-    pairs = read_pairs(args.pairs) if args.pairs else number_pairs(600 if args.smoke else 50_000)
+    pairs = args.own_pairs if args.pairs else number_pairs(600 if args.smoke else 50_000)
     pairs, validation, test = split(pairs)
     test = test[:1000]
     vocabularies = tuple(vocabulary(list(side)) for side in zip(*pairs))
+    sizes = args.embedding, args.hidden, args.layers
+    data = args.pairs.name if args.pairs else "number words, English to French"
+
+    if args.translate is not None:
+        asked = words(args.translate)
+        unknown = [word for word in asked if word not in vocabularies[0]]
+        if unknown:
+            listed = ", ".join(f'"{word}"' for word in unknown)
+            stop(f"--translate: the training text does not have {listed}")
+        torch.manual_seed(args.seed)
+        model = Seq2Seq(vocabularies, *sizes, backwards=True).to(args.device)
+        learn(model, pairs, validation, args.steps, args)
+        translation, _ = beam_search(model, asked, BEAM)
+        headline = f"{text(asked)}  ->  {text(translation)}"
+        print(headline)
+        return {"data": data, "headline": headline, "claims": []}
 
     models, curves, scores = {}, {}, {}
     for name in COLOURS:
         for steps in (args.steps // 5, args.steps):  # for each, the rate falls to 0 by the end
             torch.manual_seed(args.seed)  # the same start for both
-            sizes = args.embedding, args.hidden, args.layers
             models[name, steps] = Seq2Seq(vocabularies, *sizes, backwards=name == "backwards").to(
                 args.device
             )
             curves[name, steps] = learn(models[name, steps], pairs, validation, steps, args)
         lengths, scores[name] = by_length(models[name, steps], test)
     model = models["backwards", args.steps]
-    asked = [words(args.translate)] if args.translate else []
-    for word in set(sum(asked, [])) - set(vocabularies[0]):
-        print(f"'{word}' isn't in the vocabulary and is read as an unknown word")
-    sentences = asked + sorted((source for source, _ in test[:12]), key=len)[-4:]
+    sentences = sorted((source for source, _ in test[:12]), key=len)[-4:]
     found = [beam_search(model, sentence, BEAM) for sentence in sentences]
     examples = [
         (text(source), text(found), log_p) for source, (found, log_p) in zip(sentences, found)
     ]
-    for source, translation, _ in examples[: len(asked)]:
-        print(f"{source}  ->  {translation}")
     shown = (
         [words(english(n)) for n in SHOWN] if not args.pairs else [source for source, _ in test[:4]]
     )
@@ -479,7 +526,6 @@ def main(argv: list[str] | None = None) -> dict:
             f"{verdict:>13}  {claim['claim']}\n{'':15}here: {claim['here']}; paper: {claim['paper']}"
         )
     print(f"figure: {args.out / 'seq2seq.png'}")
-    data = args.pairs.name if args.pairs else "number words, English to French"
     headline = f"{overall:.1f}% of unseen sentences translated without a mistake"
     return {"data": data, "headline": headline, "claims": claims}
 

@@ -6,8 +6,8 @@
 Mikolov et al., 2013 (arXiv:1310.4546), with Efficient Estimation of Word Representations (arXiv:1301.3781)
 
     python papers/word2vec.py                       the experiments
-    python papers/word2vec.py --near rome tears     neighbours of your words in the plays
-    python papers/word2vec.py --text FILE --size 300 --passes 3      your own text; with a GPU, the paper's size
+    python papers/word2vec.py --near rome tears     trains one model on the plays, lists the neighbours of these words
+    python papers/word2vec.py --text FILE --size 300 --passes 3      the same on your own text; for a GPU, in the paper's size
     python papers/word2vec.py --smoke               a few steps, to see that it runs
 
 The idea
@@ -53,6 +53,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import matplotlib.pyplot as plt
 import torch
@@ -67,6 +68,8 @@ KINDS = (  # written down before the first model was trained, each word 15 times
     "grief sorrow woe joy fear hate shame; sun moon stars earth sea wind; say speak tell talk hear cry; "
     "he she they we i thou you; hast dost art wilt shalt"
 ).split("; ")
+NEAR = ["king", "night", "tears", "rome", "two"]  # whose neighbours are listed
+LEAST = 10  # a word of the vocabulary occurs as often or more
 WINDOW, NOISE = 5, 5
 ROLES, FUNCTION_WORDS, SHARE = 30, 50, 0.6  # of the generated language
 LENGTH, PASSES = (
@@ -294,8 +297,14 @@ def factorized(model: Word2Vec, text: Tensor) -> tuple[Tensor, Tensor]:
 def draw(
     similarity: Tensor, kinds: Tensor, near: str, dots: tuple[Tensor, Tensor], arms: dict
 ) -> plt.Figure:
-    """similarity (n, n) and kinds (n,) of the listed words; near: neighbours, a word a line; dots: see factorized;
-    arms: for each model seconds a pass, analogies (%) with the query's words left out and in."""
+    """On the left, words of the plays stand in groups of one kind (kin, rank, parts of the body and so on), and a red
+    cell means that the vectors of two words point in similar directions; below, five words and the words whose vectors
+    are nearest to theirs. In the middle, the share of planted analogies that each model solves in a generated language,
+    and how long a pass over its text takes; on the right, dot products of vectors against what theory says they tend to.
+
+    similarity (n, n) and kinds (n,) of the listed words; near: neighbours, a word a line; dots: see factorized;
+    arms: for each model seconds a pass, analogies (%) with the query's words left out and in.
+    """
     figure, (grid, bars, scatter) = plt.subplots(1, 3, figsize=(14, 6.6), layout="constrained")
     grid.imshow(similarity, cmap="RdBu_r", vmin=-0.6, vmax=0.6)
     middles = [(kinds == k).nonzero().float().mean().item() for k in range(len(KINDS))]
@@ -336,14 +345,28 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def stop(message: str) -> NoReturn:
+    """Ends the script as argparse does: a sentence, and status 2."""
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where data sets are kept")
-    parser.add_argument("--text", type=Path, help="your own text: only neighbours are printed")
     parser.add_argument(
-        "--near", nargs="+", default=["king", "night", "tears", "rome", "two"], metavar="WORD"
+        "--text",
+        type=Path,
+        help="your own text in place of the plays: trains one model, lists neighbours",
+    )
+    parser.add_argument(
+        "--near",
+        nargs="+",
+        metavar="WORD",
+        type=str.lower,
+        help="trains one model, lists the nearest words to these",
     )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -354,8 +377,22 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.near is not None and not all(word.strip() for word in args.near):
+        parser.error("--near: an empty word has no neighbours")
+    args.own_text = None
+    if args.text is not None:
+        wanted = f"wanted is UTF-8 text in the letters a to z, 1,000 words or more that occur {LEAST} times each"
+        try:
+            # Windows may put a mark in front, which utf-8-sig leaves out.
+            args.own_text = args.text.read_text(encoding="utf-8-sig")
+        except UnicodeError:
+            parser.error(f"--text {args.text}: {wanted}; this is not UTF-8")
+        except OSError as error:
+            parser.error(f"--text {args.text}: {wanted}; {error.strerror}")
+        vocabulary, words = read_words(args.own_text, LEAST)
+        if len(vocabulary) < 2 or len(words) < 1000:
+            parser.error(f"--text {args.text}: {wanted}; this has {len(words)}")
     try:
-        args.text = args.text and args.text.read_text(encoding="utf-8")
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
     except (RuntimeError, AssertionError, OSError) as error:
@@ -367,23 +404,31 @@ def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.manual_seed(args.seed)
     passes, length, language_passes = (1, 5000, 1) if args.smoke else (args.passes, LENGTH, PASSES)
-    dataset, plays = load_plays(args.data) if args.text is None else ("your own text", args.text)
-    vocabulary, text = read_words(plays, least=10)
+    if args.text is None:
+        dataset, plays = load_plays(args.data)
+    else:
+        dataset, plays = args.text.name, args.own_text
+    vocabulary, text = read_words(plays, LEAST)
     index = {word: i for i, word in enumerate(vocabulary)}
-    if unknown := [word for word in args.near if word not in index]:
-        sys.exit(f"word2vec.py: error: --near: {', '.join(unknown)}: not 10 times in the text")
+    asked = args.near or NEAR
+    unknown = [word for word in asked if word not in index]
+    if args.near is None and unknown:  # a text of the reader's own: its commonest words
+        asked = vocabulary[:5]
+    elif unknown:
+        stop(f"--near: {', '.join(unknown)}: not {LEAST} times or more in the text")
     text = (text[:20_000] if args.smoke else text).to(args.device)
     counts = torch.bincount(text, minlength=len(vocabulary)).float()
     model = Word2Vec(counts, args.size)
     seconds = train(model, text, 1e-3, passes, 256, 0.05)
     print(f"{len(text) / seconds:,.0f} words a second")
     vectors, near = F.normalize(model.inputs, dim=1), ""
-    for word in args.near:
+    for word in asked:
         neighbours = (vectors @ vectors[index[word]]).argsort(descending=True)[1:9]
         near += f"{word}: {', '.join(vocabulary[i] for i in neighbours)}\n"
     print(near)
-    if args.text is not None:
-        return {"near": near}
+    if args.near is not None or args.text is not None:
+        headline = f"the nearest words to {near.splitlines()[0]}"
+        return {"data": dataset, "headline": headline, "claims": []}
     listed = [(index[w], k) for k, words in enumerate(KINDS) for w in words.split() if w in index]
     words, kinds = torch.tensor(listed).T
     similarity = vectors[words].cpu() @ vectors[words].cpu().T

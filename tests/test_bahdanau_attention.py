@@ -204,8 +204,12 @@ def test_own_text(tmp_path, capsys):
         "--pairs",
         str(tmp_path / "pairs.tsv"),
     ]
-    assert len(bahdanau.main(options)["translations"]) == 5
-    assert capsys.readouterr().out.count("no tab") == 1
-    assert len(bahdanau.main([*options, "--translate", "Two hundred, five"])["translations"]) == 1
-    with pytest.raises(SystemExit, match='"million" is no word'):
+    picture = tmp_path / "bahdanau_attention.png"
+    assert bahdanau.main([*options, "--translate", "Two hundred, five"])["claims"] == []
+    assert "two hundred , five" in capsys.readouterr().out and not picture.exists()
+    assert bahdanau.main(options)["claims"] == []
+    printed = capsys.readouterr().out
+    assert printed.count("no tab") == 1 and printed.count("\n    ") == 5 and picture.exists()
+    with pytest.raises(SystemExit):
         bahdanau.main([*options, "--translate", "two million"])
+    assert 'does not have "million"' in capsys.readouterr().err

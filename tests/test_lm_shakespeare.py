@@ -232,28 +232,36 @@ def test_two_processes_train_as_one(tokenizer, tmp_path):
 
 def test_a_saved_model_writes(tokenizer, tmp_path, capsys):
     folder = saved(tokenizer, tmp_path / "new")
-    lm.main(
-        [
-            "--model",
-            folder,
-            "--prompt",
-            "Thou art",
-            "--length",
-            "5",
-            "--device",
-            "cpu",
-            "--out",
-            str(tmp_path),
-        ]
-    )
+    options = ["--length", "5", "--device", "cpu", "--out", str(tmp_path)]
+    lm.main(["--model", folder, "--prompt", "Thou art", *options])
     assert capsys.readouterr().out.startswith("Thou art")
 
 
-def test_a_model_that_is_not_there_gets_a_sentence(tokenizer, tmp_path, monkeypatch):
+def test_a_model_that_was_tuned_to_write_writes_the_same_when_it_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    new = str(tmp_path / "new")
+    tuned = lm.main(smoke(tmp_path, "--prompt", "Thou art", "--save", new))
+    loaded = lm.main(smoke(tmp_path, "--prompt", "Thou art", "--model", new, "--length", "20"))
+    assert tuned["headline"] == loaded["headline"] and tuned["data"] == "Tiny Shakespeare"
+
+
+def test_one_step_is_enough_to_say_what_came_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setattr(lm, "documentation", lambda limit: POEM * 20)
+    sizes = ["--steps", "1", "--pretrain-steps", "1", "--width", "8", "--length", "2"]
+    options = smoke(tmp_path)
+    options.remove("--smoke")  # which has steps of its own
+    results = lm.main([*options, *sizes])
+    printed = capsys.readouterr().out
+    assert len(results["claims"]) == 3 and "after 1 steps" in printed and "figure: " in printed
+
+
+def test_a_model_that_is_not_there_gets_a_sentence(tokenizer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     damaged = Path(saved(tokenizer, tmp_path / "damaged"))
     (damaged / "config.json").unlink()
     for name in ("nobody/nothing", str(tmp_path / "nowhere"), str(damaged)):
-        with pytest.raises(SystemExit, match="error: --model"):
+        with pytest.raises(SystemExit):
             lm.main(smoke(tmp_path, "--model", name))
+        assert "error: --model" in capsys.readouterr().err
     assert lm.load_model("gpt2", tmp_path) is None
