@@ -213,9 +213,10 @@ def triangle(step: int, steps: int, warm_up: float = 0.2) -> float:
 
 
 def train(
-    model: nn.Module, images: Tensor, labels: Tensor, order: Tensor, steps: int, rate: float
+    model: nn.Module, data: tuple, order: Tensor, steps: int, rate: float, mirrored: bool
 ) -> None:
-    """SGD with Nesterov momentum on batches of 128; labels are smoothed by 0.1."""
+    """SGD with Nesterov momentum on batches of 128. data: images, and labels, which are smoothed by 0.1."""
+    images, labels = data
     optimizer = torch.optim.SGD(
         model.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
@@ -223,7 +224,8 @@ def train(
     model.train()
     for _ in tqdm(range(steps), desc=f"{parameters(model):,} parameters", disable=None):
         batch = torch.randint(len(images), (128,), device=images.device)
-        x = prepare(mirror(images[batch]), order)
+        x = images[batch]
+        x = prepare(mirror(x) if mirrored else x, order)
         loss = F.cross_entropy(model(x), labels[batch], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
@@ -257,14 +259,14 @@ def shifted_accuracy(
 # %% Figure
 
 
-def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor) -> None:
+def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor, names: list | str) -> None:
     """The first test image of every class, and the class that the CNN took it for."""
     for k, axis in enumerate(figure.subplots(1, 10)):
         axis.axis("off")
         for i in (labels == k).nonzero()[:1, 0].tolist():
             axis.imshow(images[i].permute(1, 2, 0).cpu())
             colour = "black" if said[i] == k else "C3"
-            axis.set_title(CLASSES[said[i]], fontsize=10, color=colour)
+            axis.set_title(names[said[i]], fontsize=10, color=colour)
 
 
 def draw_scores(figure, scores: dict, curves: dict[str, list[float]]) -> None:
@@ -318,6 +320,28 @@ def draw_first_layer(figure, filters: Tensor) -> None:
     )
 
 
+def draw(
+    dataset: str, shown: tuple, scores: dict, curves: dict, filters: Tensor, path: Path
+) -> None:
+    """On top, one test image of each class with the answer of the convolutional network (CNN), red
+    where it is wrong; at the bottom, the filters of its first layer, and one of them as a matrix.
+    The charts compare its accuracy with that of a fully connected network (MLP) of equal size, with
+    the pixels in order and permuted, and on shifted images.
+
+    shown: test images (N, 3, 32, 32), labels (N,) and the CNN's answers (N,); scores, curves: see
+    draw_scores(); filters (O, 3, 5, 5).
+    """
+    figure = plt.figure(figsize=(12, 10), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 3, 2])
+    top.suptitle(
+        f"{dataset}: {scores['CNN', 'in order']:.1f}% of the test images right; what it says of ten (red: wrong)"
+    )
+    draw_images(top, *shown, CLASSES if dataset.startswith("CIFAR") else "0123456789")
+    draw_scores(middle, scores, curves)
+    draw_first_layer(bottom, filters)
+    figure.savefig(path, dpi=100)
+
+
 # %% Run
 
 
@@ -364,10 +388,11 @@ def main(argv: list[str] | None = None) -> dict:
         steps, test_images, test_labels = 2, test_images[:100], test_labels[:100]
     orders = dict(zip(ORDERS, (torch.arange(1024), torch.randperm(1024))))
 
+    is_cifar = dataset.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
     models, scores = {}, {}
     for (network, order), rate in RATES.items():
         model = models[network, order] = build(network, args.width).to(args.device)
-        train(model, images, labels, orders[order].to(args.device), steps, rate)
+        train(model, (images, labels), orders[order].to(args.device), steps, rate, is_cifar)
         scores[network, order] = accuracy(
             model, test_images, test_labels, orders[order].to(args.device)
         )
@@ -376,16 +401,9 @@ def main(argv: list[str] | None = None) -> dict:
         n: [shifted_accuracy(models[n, "in order"], *some, by) for by in shifts] for n in COLOURS
     }
 
-    figure = plt.figure(figsize=(12, 10), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 3, 2])
     best = models["CNN", "in order"]
-    top.suptitle(
-        f"{dataset}: {scores['CNN', 'in order']:.1f}% of the test images right; what it says of ten (red: wrong)"
-    )
-    draw_images(top, test_images, test_labels, predict(best, test_images, some[2]))
-    draw_scores(middle, scores, curves)
-    draw_first_layer(bottom, best[0][0].weight.detach())
-    figure.savefig(args.out / "conv_net.png", dpi=100)
+    shown = test_images, test_labels, predict(best, test_images, some[2])
+    draw(dataset, shown, scores, curves, best[0][0].weight.detach(), args.out / "conv_net.png")
 
     counts = {network: parameters(models[network, "in order"]) for network in COLOURS}
     lead = {order: scores["CNN", order] - scores["MLP", order] for order in ORDERS}

@@ -69,6 +69,7 @@ DERIVATIVES = {
 }  # outer and middle weight along the edge
 DETECTORS = ("gradient", "blurred gradient", "Canny")
 SIGMA = 1.4  # pixels, of the blur on the photograph
+SMALLEST, LARGEST = 16, 1024  # pixels a side of a picture of the reader's own
 
 
 # %% Data
@@ -76,10 +77,27 @@ SIGMA = 1.4  # pixels, of the blur on the photograph
 
 def load_image(path: Path | None) -> tuple[str, ndarray]:
     """The reader's picture, else scikit-learn's china.jpg: its name, and (H, W, 3) in [0, 1], single precision."""
-    picture = load_sample_image("china.jpg") if path is None else Image.open(path).convert("RGB")
-    return "china.jpg (scikit-learn)" if path is None else path.name, np.asarray(
-        picture, dtype=np.float32
-    ) / 255
+    if path is None:
+        name, picture = "china.jpg (scikit-learn)", load_sample_image("china.jpg")
+    else:
+        name, picture = path.name, open_image(path)
+    return name, np.asarray(picture, dtype=np.float32) / 255
+
+
+def open_image(path: Path) -> Image.Image:
+    """A picture in RGB, shrunk to at most 1,024 pixels on its longer side."""
+    picture = Image.open(path)
+    width, height = picture.size
+    if min(width, height) < SMALLEST:
+        raise ValueError(f"{width}x{height} pixels are too few, it takes {SMALLEST} or more a side")
+    picture.draft("RGB", (LARGEST, LARGEST))  # a large JPEG needn't be read in full
+    picture = picture.convert("RGB")
+    picture.thumbnail((LARGEST, LARGEST))  # leaves a smaller picture as it is
+    if picture.size != (width, height):
+        print(
+            f"{path.name}: shrunk from {width}x{height} to {picture.width}x{picture.height} pixels"
+        )
+    return picture
 
 
 def circular_wave(wavelength: float, size: int = 201) -> tuple[ndarray, ndarray]:
@@ -358,6 +376,27 @@ def draw_curves(figure, wavelengths: ndarray, errors: dict, widths: list[int], t
     speed.legend(fontsize=9)
 
 
+def draw(
+    image: ndarray, scores: dict, pictures: dict, errors: tuple, times: tuple, path: Path
+) -> None:
+    """Above, a photograph, its gradient and the edges that Canny's detector finds in it; the row
+    below shows how the derivatives of three kernels differ. Then three detectors look for a disc and
+    a bar in noise, and the charts compare how well each kernel tells the direction of an edge and
+    how long four ways to convolve take.
+
+    image (H, W, 3); scores, pictures: see compare_detectors(); errors: wavelengths, and kernel ->
+    mean errors; times: widths of the kernel, and way to convolve -> milliseconds.
+    """
+    figure = plt.figure(figsize=(12, 12), layout="constrained")
+    above, middle, below = figure.subfigures(3, 1, height_ratios=[4.7, 3, 3.4])
+    draw_photograph(above, image)
+    for axis, (name, picture) in zip(middle.subplots(1, 4), pictures.items()):
+        score = f": F {scores[name]:.0f}%, mean of five" if name in scores else ""
+        show(axis, picture, name + score, cmap="gray")
+    draw_curves(below, *errors, *times)
+    figure.savefig(path, dpi=100)
+
+
 # %% Run
 
 
@@ -366,7 +405,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--image", type=Path, help="a picture of your own (default: scikit-learn's china.jpg)"
+        "--image",
+        type=Path,
+        help=f"a picture of your own, if need be shrunk to {LARGEST:,} pixels "
+        "(default: scikit-learn's china.jpg)",
     )
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the figure goes")
     parser.add_argument("--device", default="cpu", choices=["cpu"], help="NumPy knows nothing else")
@@ -378,10 +420,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
     try:
-        args.name, args.picture = load_image(args.image)
         args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # PIL's errors are among them
-        parser.error(f"--image {args.image}, --out {args.out}: {error}")
+    except OSError as error:
+        parser.error(f"--out {args.out}: {error.strerror}")
+    try:
+        args.name, args.picture = load_image(args.image)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:  # PIL's are OSErrors
+        parser.error(f"--image {args.image}: wanted is a picture, such as a JPEG or PNG; {error}")
     return args
 
 
@@ -396,18 +441,8 @@ def main(argv: list[str] | None = None) -> dict:
     errors = direction_errors(wavelengths)
     times, apart = time_all(image, widths, limit)
 
-    figure = plt.figure(figsize=(12, 12), layout="constrained")
-    above, middle, below = figure.subfigures(3, 1, height_ratios=[4.7, 3, 3.4])
-    draw_photograph(above, image)
-    for axis, (name, picture) in zip(middle.subplots(1, 4), pictures.items()):
-        show(
-            axis,
-            picture,
-            name + (f": F {scores[name]:.0f}%, mean of five" if name in scores else ""),
-            cmap="gray",
-        )
-    draw_curves(below, wavelengths, errors, widths, times)
-    figure.savefig(args.out / "convolution_edge.png", dpi=100)
+    path = args.out / "convolution_edge.png"
+    draw(image, scores, pictures, (wavelengths, errors), (widths, times), path)
 
     bare, blurred, canny_score = scores.values()
     ours, scipys = times["sum of shifted images"][0], times["scipy.ndimage"][0]

@@ -221,7 +221,14 @@ def redraw(redraws: int, rng: np.random.Generator, n: int = 50) -> tuple[ndarray
 
 
 def draw(classifiers: dict, conditions: ndarray, lost: dict, redrawn: tuple, path: Path) -> None:
-    """Above, the classifier and its path; below, what XᵀX loses and what the standard errors say."""
+    """Above, the weights by which linear regression recognises each digit, and the error on digits
+    kept aside for every strength of the penalty, on pixels and on random features. Below, how the
+    error of four solvers grows with the condition number of the data, and how far four coefficients
+    scatter when the noise is drawn anew (blue) beside what the formula predicts (black bars).
+
+    classifiers: pixels or random features -> see classify(); lost: solver -> errors by condition
+    number; redrawn: coefficients and standard errors, (redraws, 4) each.
+    """
     figure = plt.figure(figsize=(12, 8), layout="constrained")
     top, bottom = figure.subfigures(2, 1)
     pictures, right = top.subfigures(1, 2, width_ratios=[1.3, 1])

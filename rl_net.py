@@ -293,7 +293,12 @@ def strip(axis: plt.Axes, frames: list[np.ndarray], seconds: list[float], label:
 def draw(
     arms: dict[str, dict], films: dict[str, list], states: np.ndarray, steps: int, path: Path
 ) -> None:
-    """Above, the checks of both arms and DQN's Q; below, DQN's network before and after, with states (T, 4)."""
+    """Above, the return in checks during training, with a memory (DQN) and without one, and the
+    value that DQN gives to every angle and angular velocity of the pole; the thin white line is one
+    episode. Below, moments of an episode with the untrained network and with the trained one.
+
+    arms: name -> see train(); films: network -> frames; states: of DQN's film (T, 4).
+    """
     figure = plt.figure(figsize=(11, 7.6), layout="constrained")
     rows = figure.add_gridspec(3, 1, height_ratios=[4.2, 1, 1])
     checks, plane = (figure.add_subplot(cell) for cell in rows[0].subgridspec(1, 2))
@@ -359,6 +364,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.steps < CHECKS:
+        parser.error(f"--steps {args.steps}: at least {CHECKS}, one for each check of the network")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -370,7 +377,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> dict:
     args = parse_args(argv)
     torch.set_num_threads(1)  # products this small are slower on several
-    steps = 3 * CHECKS if args.smoke else max(CHECKS, args.steps)
+    steps = 3 * CHECKS if args.smoke else args.steps
 
     torch.manual_seed(args.seed)
     untrained = q_network().to(args.device)  # what both trainings start from

@@ -113,15 +113,15 @@ def colour_directions(images: Tensor) -> Tensor:
     return (vectors * values).flip(1)
 
 
-def augment(images: Tensor, colours: Tensor) -> Tensor:
+def augment(images: Tensor, colours: Tensor, mirror: bool = True) -> Tensor:
     """A random crop of each image, mirrored or not, all its pixels moved by one vector in colour space (sec. 4.1).
 
-    images (B, 3, S, S) to (B, 3, CROP, CROP).
+    images (B, 3, S, S) to (B, 3, CROP, CROP). Digits, which stand in for CIFAR-10, are not mirrored.
     """
     count, side, device = len(images), images.shape[2], images.device
     window = torch.arange(CROP, device=device)
     down, right = torch.randint(side - CROP + 1, (2, count, 1), device=device)  # (B, 1) each
-    mirrored = torch.rand(count, 1, device=device) < 0.5
+    mirrored = (torch.rand(count, 1, device=device) < 0.5) & mirror
     rows = (down + window)[:, :, None]  # (B, CROP, 1)
     columns = (right + torch.where(mirrored, window.flip(0), window))[:, None]  # (B, 1, CROP)
     cut = images[
@@ -245,7 +245,12 @@ def two_towers(net: SmallAlexNet, x: Tensor) -> Tensor:
 
 
 def train(
-    net: nn.Module, images: Tensor, labels: Tensor, colours: Tensor | None, steps: int
+    net: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    colours: Tensor | None,
+    steps: int,
+    mirror: bool = True,
 ) -> None:
     """Stochastic gradient descent with momentum and weight decay (sec. 5). Without colours only the images' middles."""
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4)
@@ -256,7 +261,8 @@ def train(
         )  # the learning rate goes up in a straight line, and down to nothing
         optimizer.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
         batch = torch.randint(len(images), (BATCH,), device=images.device)
-        x = ten_crops(images[batch])[0] if colours is None else augment(images[batch], colours)
+        x = images[batch]
+        x = ten_crops(x)[0] if colours is None else augment(x, colours, mirror)
         loss = F.cross_entropy(net(x), labels[batch])
         optimizer.zero_grad()
         loss.backward()
@@ -278,22 +284,23 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor, crops: int = 1) -> 
 
 
 def compare(
-    data: list[Tensor], colours: Tensor, width: int, steps: int
+    data: list[Tensor], colours: Tensor, width: int, steps: int, mirror: bool
 ) -> dict[str, tuple[float, float]]:
     """Three nets on few images: accuracy on the training and on the test images, both by the middle crop."""
     images, labels, test_images, test_labels = data
     results = {}
     for arm in ARMS:
         net = SmallAlexNet(width, dropping=arm == "dropout").to(images.device)
-        train(net, images, labels, colours if arm == "augmented" else None, steps)
+        train(net, images, labels, colours if arm == "augmented" else None, steps, mirror)
         results[arm] = accuracy(net, images, labels), accuracy(net, test_images, test_labels)
     return results
 
 
 @torch.no_grad()
 def towers_differ(net: SmallAlexNet, images: Tensor) -> float:
-    """Largest difference between the net's maps and its two towers', as a share of the largest value, in float64."""
-    net, x = copy.deepcopy(net).double().eval(), ten_crops(images)[0].double()
+    """Largest difference between the net's maps and its two towers', as a share of the largest value, in float64
+    and on the CPU, as not every device has that."""
+    net, x = copy.deepcopy(net).cpu().double().eval(), ten_crops(images)[0].cpu().double()
     one = net.maps(x)
     return ((one - two_towers(net, x)).abs().max() / one.abs().max()).item()
 
@@ -311,10 +318,20 @@ def neighbours(queries: Tensor, stored: Tensor) -> Tensor:
 
 
 def draw(
-    filters: Tensor, arms: dict, near: dict[str, Tensor], images: Tensor, test_images: Tensor, axes
+    title: str, filters: Tensor, arms: dict, near: dict[str, Tensor], images: tuple, path: Path
 ) -> None:
-    """Filters (O, 3, 5, 5), Fig. 3; training and test accuracy by arm; near: title -> neighbours (Q, 5), Fig. 4."""
+    """Above, the filters that the first layer has learnt, a row for each of the two towers, and the
+    accuracy of three smaller nets on the images that they learnt from and on test images. Below, six
+    test images, each followed by the five training images that are nearest to it by the features of
+    the net (left) and by pixels (right).
+
+    filters (O, 3, 5, 5), Fig. 3; arms: training and test accuracy by arm; near: title -> neighbours
+    (Q, 5), Fig. 4; images: of training and of test, as bytes.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(12, 9.5), layout="constrained", height_ratios=[2, 3])
+    figure.suptitle(title)
     first, bars, *below = axes.flat
+    stored, queries = images
     tiles = F.pad(
         0.5 + 0.5 * filters / filters.abs().amax((1, 2, 3), keepdim=True), [1] * 4, value=1
     )
@@ -339,11 +356,12 @@ def draw(
     bars.legend(loc="upper center", ncols=2)
     gap = torch.full((3, 32, 6), 255, dtype=torch.uint8)
     for axis, (title, found) in zip(below, near.items()):  # a row for each of six test images
-        rows = [torch.cat([test_images[q], gap, *images[found[q].cpu()]], dim=2) for q in range(6)]
+        rows = [torch.cat([queries[q], gap, *stored[found[q].cpu()]], dim=2) for q in range(6)]
         axis.imshow(torch.cat(rows, dim=1).permute(1, 2, 0))
         axis.set(
             title=title, xlabel="test image; the five nearest training images", xticks=[], yticks=[]
         )
+    figure.savefig(path, dpi=100)
 
 
 # %% Run
@@ -374,6 +392,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.width < 8 or args.width % 4:
+        parser.error(
+            f"--width {args.width}: wanted is a multiple of 4 from 8 on, as two towers share the "
+            "channels, also in the nets of half the width"
+        )
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -408,9 +431,11 @@ def main(argv: list[str] | None = None) -> dict:
     net = SmallAlexNet(args.width, dropping=False).to(
         args.device
     )  # in four epochs nothing is learnt by heart
-    train(net, x, y, colours, steps)
+    mirror = dataset.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
+    train(net, x, y, colours, steps, mirror)
     right = accuracy(net, x_test, y_test, crops=10)
-    arms = compare([x[:3000], y[:3000], x_test, y_test], colours, args.width // 2, few_steps)
+    few = [x[:3000], y[:3000], x_test, y_test]
+    arms = compare(few, colours, args.width // 2, few_steps, mirror)
     difference = towers_differ(net, x_test[:500])
     with torch.device("meta"):  # no memory is taken
         full_size = parameters(AlexNet())
@@ -426,10 +451,9 @@ def main(argv: list[str] | None = None) -> dict:
         found = neighbours(vectors[:queries], vectors[queries:])
         same = 100 * (y[found] == y_test[:queries, None]).float().mean()
         near[f"Nearest by {space}: {same:.0f}% of the same class"] = found
-    figure, axes = plt.subplots(2, 2, figsize=(12, 9.5), layout="constrained", height_ratios=[2, 3])
-    figure.suptitle(f"{dataset}: {right:.1f}% of the test images right, by ten crops of each")
-    draw(net.conv1.weight.detach(), arms, near, images, test_images, axes)
-    figure.savefig(args.out / "alexnet.png", dpi=100)
+    title = f"{dataset}: {right:.1f}% of the test images right, by ten crops of each"
+    filters, path = net.conv1.weight.detach(), args.out / "alexnet.png"
+    draw(title, filters, arms, near, (images, test_images), path)
 
     (by_heart, bare), (_, augmented), (_, dropped) = arms.values()  # in the order of ARMS
     claims = [

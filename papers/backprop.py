@@ -298,8 +298,14 @@ def draw(
     codes: ndarray,
     path: Path,
 ):
-    """strings, triples: name -> cases right (sweeps,); weights (6, 2) of the symmetry net; answers: percentages of
-    held-out triples right, by the nets and by looking up; codes (24, 6)."""
+    """Above, the weights of the two hidden units that recognise symmetric strings, how many strings
+    are told apart with and without hidden units, and how many facts about two families are learnt.
+    Below, what six units make of the 24 people: a white square is a positive weight, a black one is
+    a negative weight, and the area is the size of the weight.
+
+    strings, triples: name -> cases right (sweeps,); weights (6, 2) of the symmetry net; answers:
+    percentages of held-out triples right, by the nets and by looking up; codes (24, 6).
+    """
     figure = plt.figure(figsize=(13, 9.2), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.35])
     bars, curves, trees = top.subplots(1, 3, width_ratios=[1, 1, 1.3])

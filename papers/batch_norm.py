@@ -256,8 +256,13 @@ def company(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
 def draw(
     curves: dict, sweep: dict, right: dict, answers: tuple[Tensor, Tensor], path: Path
 ) -> None:
-    """curves: (kind, rate) -> [(step, accuracy)]; sweep: kind -> accuracies; right: see company(); answers: images
-    (N, 784) and the classes (N,) that the net reads."""
+    """Above, deep sigmoid nets in training with batch normalization (BN) and without it, ReLU nets
+    at low and at high learning rates, and one trained net on batches of mixed digits and on batches
+    of a single digit. Below, the first test digits, each with the answer of the net with BN.
+
+    curves: (kind, rate) -> [(step, accuracy)]; sweep: kind -> accuracies; right: see company();
+    answers: images (N, 784) and the classes (N,) that the net reads.
+    """
     figure, axes = plt.subplot_mosaic(
         [["steps", "rates", "company"], ["digits"] * 3],
         figsize=(13.5, 6),

@@ -260,7 +260,14 @@ def draw(
     correlations: dict,
     path: Path,
 ) -> None:
-    """noisy: net -> [(step, error)]; features: net -> picture."""
+    """On the left, the test error of two nets that learn from partly wrong labels, with dropout and
+    without it, and the error of an average of k randomly thinned nets beside that of a single pass
+    with scaled weights. On the right, what the hidden units of an autoencoder look for in a digit,
+    trained without dropout and with it.
+
+    noisy: net -> [(step, error)]; thinned: k -> error, and whole that of one pass; features:
+    net -> picture; correlations: net -> of neighbouring weights.
+    """
     figure, axes = plt.subplots(
         1, 4, figsize=(17, 4.5), layout="constrained", width_ratios=[1.15, 1.15, 1, 1]
     )

@@ -44,6 +44,7 @@ Departures
 """
 
 import argparse
+import copy
 import math
 import socket
 import sys
@@ -302,8 +303,8 @@ def tile(maps: Tensor, columns: int) -> Tensor:
 
 
 @torch.no_grad()
-def draw_layers(figure, model: LeNet5, image: Tensor) -> None:
-    """What every layer makes of one digit (1, 32, 32), with its parameters and connections."""
+def draw_layers(figure, model: LeNet5, image: Tensor, sizes: list) -> None:
+    """What every layer makes of one digit (1, 32, 32), with its parameters and connections, see count()."""
     c1, s2, c3, s4, c5, f6 = (state[0].cpu() for state in model.layers(image[None]))
     picture = model.bitmaps[model(image[None]).argmin()].view(12, 7).cpu()
     maps = [
@@ -324,9 +325,7 @@ def draw_layers(figure, model: LeNet5, image: Tensor) -> None:
         "F6 84",
         "nearest picture",
     )
-    titles = [
-        f"{name}\n{own:,} par.\n{links:,} conn." for name, (own, links) in zip(names, count())
-    ]
+    titles = [f"{name}\n{own:,} par.\n{links:,} conn." for name, (own, links) in zip(names, sizes)]
     for axis, title, values in zip(
         figure.subplots(1, 8), ["input 32x32", *titles], [image[0].cpu(), *maps]
     ):
@@ -382,6 +381,31 @@ def draw_digits(figure, nets: dict[str, nn.Module], images: Tensor, labels: Tens
         axis.set_axis_off()
 
 
+def draw(
+    title: str, at_work: tuple, errors: tuple[dict, dict], nets: dict, digits: tuple, path: Path
+) -> None:
+    """Above, a test digit on its way through the layers of LeNet-5, up to the stored picture that is
+    nearest to the answer. Below, its errors and those of 300 hidden units on noisy, rotated and
+    shifted digits, and such digits with the answers of both nets, in brackets where they are wrong.
+
+    at_work: LeNet-5 before it has seen changed digits, a digit (1, 32, 32) and the layers' sizes;
+    errors: before and after that, see measure(); digits: changed (n, 1, 32, 32), and labels (n,).
+    """
+    figure = plt.figure(figsize=(12, 10.5), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.3, 0.9])
+    top.suptitle(title)
+    draw_layers(top, *at_work)
+    middle.suptitle(
+        "Changed test digits, after training on noisy, rotated and slightly shifted ones"
+    )
+    draw_curves(middle, *errors)
+    bottom.suptitle(
+        "Noisy and rotated test digits, and what the two nets say (in brackets where it is wrong)"
+    )
+    draw_digits(bottom, nets, *digits)
+    figure.savefig(path, dpi=90)
+
+
 # %% Run
 
 
@@ -426,30 +450,19 @@ def main(argv: list[str] | None = None) -> dict:
     x, y, x_test, y_test = (tensor[:size].to(args.device) for tensor in data)
     x, x_test = (F.pad(images, [2] * 4)[:, None] for images in (x, x_test))  # (N, 1, 32, 32)
     nets = {"LeNet-5": LeNet5().to(args.device), "300 hidden units": HiddenUnits().to(args.device)}
-    figure = plt.figure(figsize=(12, 10.5), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1, 1.3, 0.9])
     for net in nets.values():
         train(net, x, y, steps, lambda images: distort(images, degrees=10, pixels=1))
     wrong, wrong_rival = (error(net, x_test, y_test) for net in nets.values())
-    top.suptitle(
-        f"LeNet-5 at work: {wrong:.2f}% of the test digits misread, {wrong_rival:.2f}% by 300 hidden units"
-    )
-    draw_layers(top, nets["LeNet-5"], x_test[0])
+    at_work = copy.deepcopy(nets["LeNet-5"]), x_test[0], count()
 
     before = measure(nets, x_test[::2], y_test[::2])
     for net in nets.values():
         train(net, x, y, steps // 2, spoil)
     after = measure(nets, x_test[::2], y_test[::2])
-    middle.suptitle(
-        "Changed test digits, after training on noisy, rotated and slightly shifted ones"
-    )
-    draw_curves(middle, before, after)
     changed = torch.cat([distort(x_test[:12], share=0.1), distort(x_test[:12], degrees=40)])
-    bottom.suptitle(
-        "Noisy and rotated test digits, and what the two nets say (in brackets where it is wrong)"
-    )
-    draw_digits(bottom, nets, changed, y_test[:12].repeat(2))
-    figure.savefig(args.out / "lenet.png", dpi=90)
+    title = f"LeNet-5 at work: {wrong:.2f}% of the test digits misread, {wrong_rival:.2f}% by 300 hidden units"
+    digits = changed, y_test[:12].repeat(2)
+    draw(title, at_work, (before, after), nets, digits, args.out / "lenet.png")
 
     shifted, shifted_rival = (before[name, "pixels", 3] for name in nets)
     noisy, noisy_rival = (after[name, "share", 0.1] for name in nets)

@@ -242,8 +242,9 @@ def unroll(layer: LSTM, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def carousel(layer: LSTM, x: Tensor, moments: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """∂c_t/∂c_0 by autograd at some moments t (moments, B, H), and all states and gates, in float64."""
-    layer, x = layer.double(), x.double()
+    """∂c_t/∂c_0 by autograd at some moments t (moments, B, H), and all states and gates, in float64
+    and on the CPU, as not every device has that."""
+    layer, x = layer.cpu().double(), x.cpu().double()
     start = x.new_zeros(x.shape[1], layer.units).requires_grad_()
     states, gates = unroll(layer, x, start)
     derivatives = [
@@ -258,8 +259,15 @@ def carousel(layer: LSTM, x: Tensor, moments: list[int]) -> tuple[Tensor, Tensor
 def draw(
     right: dict, curves: dict, carousels: dict, opening: tuple[Tensor, Tensor, Tensor], path: Path
 ) -> None:
-    """right: name -> {lag: percent}; curves: name -> probabilities; carousels: label -> (moments,
-    values (moments, B, H), style); opening: a sequence's marks (T,), and input gate and state of one cell (T,)."""
+    """Above, how often an LSTM and a plain recurrent net (RNN) add two marked numbers that lie
+    further and further back, and the input gate and the state of one LSTM cell while it reads a
+    sequence. Below, how both nets fare at telling the last symbol of a long sequence from its
+    first, and the share of an error that is left after many steps back through untrained cells.
+
+    right: name -> {lag: percent}; curves: name -> probabilities; carousels: label -> (moments,
+    values (moments, B, H), style); opening: a sequence's marks (T,), and input gate and state of
+    one cell (T,).
+    """
     figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
     (lags, inside), (symbols, back) = axes
     for name, percents in right.items():

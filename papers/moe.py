@@ -239,7 +239,14 @@ def clock(layers: dict, x: Tensor, repeats: int) -> dict:
 def draw(
     losses: dict, entropy: float, times: dict, joint: Tensor, histories: dict, path: Path
 ) -> None:
-    """losses: of every language (L,), by E; times: microseconds by k and E; histories: max/mean of load by balance."""
+    """Above, the loss on random languages and the computing time of a token with more and more
+    experts; blue is where only two of them compute each token, grey is where all of them do. Below,
+    which expert reads which language, and the load of the busiest expert with and without the
+    losses that balance the load.
+
+    losses: of every language (L,), by E; entropy: the least possible loss; times: microseconds by
+    k and E; joint (L, E): see shares(); histories: max/mean of load by balance.
+    """
     figure, ((loss, speed), (languages, load)) = plt.subplots(
         2, 2, figsize=(11, 8), layout="constrained"
     )

@@ -292,7 +292,14 @@ def draw(
     test: tuple,
     path: Path,
 ) -> None:
-    """Above: test errors, mistakes against the bound, exclusive-or. Below: the two readers at work."""
+    """Above, the test error of perceptrons that read digits from the retina and from random A-units
+    behind it, the mistakes made on separable problems beside the bound of the theorem, and the
+    circle in which exclusive-or leads the weights. Below, some A-units on a digit, and digits that
+    were misread on the retina, with both answers.
+
+    errors: name -> of the last and the averaged weights (epochs, 2); problems, corners: rows of
+    against_the_bound(); xor: see exclusive_or(); test: what draw_digits() is given.
+    """
     figure = plt.figure(figsize=(13, 6.6), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[2.7, 1])
     digits, bounds, circle = top.subplots(1, 3)

@@ -272,8 +272,15 @@ def gradient_norms(start: str, x: Tensor, y: Tensor) -> Tensor:
 def draw(
     accuracies: dict, norms: dict, shares: dict, digits: tuple[Tensor, Tensor, Tensor], path: Path
 ) -> None:
-    """accuracies: kind -> by depth; norms: start -> (20,); shares: "at the start", "trained" -> zeros by layer;
-    digits: images (N, 784), the classes (N,) that were read, and that class's row of the linear map (N, 784)."""
+    """Above, the accuracy of nets with more and more hidden layers, the gradient in each of twenty
+    layers for three ways to choose the first weights, and the share of outputs that are exactly
+    zero. Below, test digits with the answers of a rectifier net, and the weights behind each answer:
+    red pixels speak for it, blue ones against it.
+
+    accuracies: kind -> by depth; norms: start -> (20,); shares: "at the start", "trained" -> zeros
+    by layer; digits: images (N, 784), the classes (N,) that were read, and that class's row of the
+    linear map (N, 784).
+    """
     figure, axes = plt.subplot_mosaic(
         [["depth", "gradient", "zeros"], ["digits"] * 3, ["maps"] * 3],
         figsize=(13, 6.6), layout="constrained", height_ratios=[3.6, 1, 1], width_ratios=[1.2, 1.2, 0.8],

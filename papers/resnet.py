@@ -346,6 +346,24 @@ def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor, names: lis
             axis.set_title(names[said[i]], fontsize=11, color="black" if said[i] == k else "C3")
 
 
+def draw(
+    title: str, shown: tuple, curves: dict, copied: tuple, gradients: tuple, path: Path
+) -> None:
+    """Above, the training errors of plain and of residual nets of two depths, and the size of the
+    first layer's gradient before training, in deeper and deeper nets. Below, one test image of each
+    class with the answer of the small residual net, red where it is wrong.
+
+    shown: test images, labels, answers and the names of the classes; curves: (kind, depth) ->
+    training errors; copied: see draw_curves(); gradients: (kind, with BN) -> norms, and the depths.
+    """
+    figure = plt.figure(figsize=(13, 7), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[2.6, 1])
+    draw_curves(top, curves, copied, *gradients)
+    draw_images(bottom, *shown)
+    bottom.suptitle(title)
+    figure.savefig(path, dpi=100)
+
+
 # %% Run
 
 
@@ -382,6 +400,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.depth < 8 or args.depth % 6 != 2:
+        parser.error(f"--depth {args.depth}: wanted is 6n + 2, that is 8, 14, 20, 26, ... layers")
+    if args.stride > 6:
+        parser.error(
+            f"--stride {args.stride}: at most 6, as the first layer and the pooling after it both "
+            "divide the 32 pixels of an image by it"
+        )
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -436,21 +461,13 @@ def main(argv: list[str] | None = None) -> dict:
         for layers in (20, 56, 110)
     ]
     millions = [round(size / 1e6, 2) for size in sizes]
-    top, bottom = plt.figure(figsize=(13, 7), layout="constrained").subfigures(
-        2, 1, height_ratios=[2.6, 1]
-    )
-    draw_curves(top, curves, (deep, built), norms, gradient_depths)
-    draw_images(
-        bottom,
-        test_images,
-        test_labels,
-        logits.argmax(dim=1),
-        CLASSES if is_cifar else "0123456789",
-    )
-    bottom.suptitle(
+    title = (
         f"Test images, and what residual-{depth}, right on {right:.1f}% of them all, takes them for"
     )
-    plt.savefig(args.out / "resnet.png", dpi=100)
+    names = CLASSES if is_cifar else "0123456789"
+    shown = test_images, test_labels, logits.argmax(dim=1), names
+    gradients = norms, gradient_depths
+    draw(title, shown, curves, (deep, built), gradients, args.out / "resnet.png")
 
     claims = [
         {

@@ -292,14 +292,22 @@ def gradient_by_lag(w: ndarray, x: ndarray, y: ndarray, error: ndarray) -> tuple
 # %% Figure
 
 
-def draw(
-    losses: list, nats: tuple, written: str, free: list, costs: dict, lags: dict
-) -> plt.Figure:
-    """The character model learns and writes; small nets oscillate; the price of a gradient, and how far it reaches."""
+def draw(learnt: tuple, written: str, free: list, costs: dict, lags: dict, path: Path) -> None:
+    """A model of characters learns (top left) and writes (middle); on the right, two units oscillate
+    by themselves after they have learnt with and without teacher forcing. Below, the computing time
+    of a gradient by two methods in larger and larger nets, and how the gradient fades from moment to
+    moment backwards, with the most that it can be as a dotted line.
+
+    learnt: losses in training, and nats of the model and of counts; written: the model's text;
+    free: for each oscillation the runs with and without teacher forcing; costs: method -> rows of
+    cost(); lags: net -> gradient_by_lag().
+    """
+    losses, nats = learnt
     figure, axes = plt.subplot_mosaic("lpo;tpf", figsize=(14, 8.4), layout="constrained")
     learning, page, oscillating, times, fading = axes.values()
+    window = min(20, len(losses))
     learning.plot(
-        np.convolve(losses, np.ones(20) / 20, mode="valid"),
+        np.convolve(losses, np.ones(window) / window, mode="valid"),
         color="C0",
         alpha=0.4,
         label="RNN in training",
@@ -353,7 +361,7 @@ def draw(
         ylim=(1e-8, 1e4),
     )
     fading.legend(loc="lower left")
-    return figure
+    figure.savefig(path, dpi=110)
 
 
 # %% Run
@@ -434,9 +442,7 @@ def main(argv: list[str] | None = None) -> dict:
     )
     slope, _ = np.polyfit(np.arange(60), np.log(lags["0.9 · orthogonal"][0][:, 0]), 1)
     highest = max((norms / bounds).max() for norms, bounds in lags.values())
-    draw(losses, (rnn, two, three), written, free, costs, lags).savefig(
-        args.out / "rnn.png", dpi=110
-    )
+    draw((losses, (rnn, two, three)), written, free, costs, lags, args.out / "rnn.png")
 
     claims = [
         {

@@ -310,8 +310,9 @@ def trained(
 def seam(model: UNet, pictures: Tensor) -> float:
     """Largest difference between the logits from small tiles and those in one piece, over the deviation of these."""
     whole = segment(model, pictures, tile=pictures.shape[2])
+    deviation = whole.std().clamp_min(1e-30)  # a net of dead units says the same everywhere
     return max(
-        ((segment(model, pictures, tile) - whole).abs().max() / whole.std()).item()
+        ((segment(model, pictures, tile) - whole).abs().max() / deviation).item()
         for tile in (20, 36, 68)
     )
 
@@ -322,7 +323,14 @@ def seam(model: UNet, pictures: Tensor) -> float:
 def draw(
     picture: Tensor, cells: Tensor, masks: dict[str, np.ndarray], scores: dict, path: Path
 ) -> None:
-    """One picture (H, W) and its true cells (H, W), what two nets make of it, and every net's score()."""
+    """One picture of drawn cells: the weights that make the borders between touching cells count
+    (top left), and the cells that the U-Net and a net trained without these weights find in it. The
+    bars compare all nets on new pictures: how well the cells that they find cover the true ones, and
+    how many cells are merged with another.
+
+    picture (H, W) and its true cells (H, W); masks: of two nets, by name; scores: every net's
+    score().
+    """
     figure, axes = plt.subplots(2, 2, figsize=(10.5, 9.6), layout="constrained")
     maps, *answers, bars = axes.flat
     shown = maps.imshow(weight_map(cells))
@@ -382,6 +390,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.poolings > 4:
+        parser.error(
+            f"--poolings {args.poolings}: at most 4, as tiles of 16k + 4 pixels can be halved 4 times"
+        )
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -408,7 +420,8 @@ def main(argv: list[str] | None = None) -> dict:
     nets["one picture, not bent"] = trained(args, (pictures[:1], cells[:1]), spread=0)
     masks = {name: predict(net, new_pictures) for name, net in nets.items()}
     scores = {name: score(mask, new_cells.numpy()) for name, mask in masks.items()}
-    error = seam(nets["U-Net"].double(), new_pictures[:2].double())
+    on_cpu = nets["U-Net"].cpu().double()  # not every device has float64
+    error = seam(on_cpu, new_pictures[:2].double())
     first = {name: masks[name][0] for name in ("U-Net", "no weight map")}
     draw(new_pictures[0, 0], new_cells[0], first, scores, args.out / "unet.png")
 

@@ -250,7 +250,9 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
 # %% Experiments
 
 
-def at_work(configuration: str, data: list[Tensor], width: int, hidden: int, steps: int) -> Tensor:
+def at_work(
+    configuration: str, data: list[Tensor], width: int, hidden: int, steps: int, mirrored: bool
+) -> Tensor:
     """A net on CIFAR-10, trained as in sec. 3.1: the classes (N,) that it gives the test images."""
     x, y, x_test, _ = data
     model = VGG(configuration, width, hidden, side=32, batch_norm=True)
@@ -259,7 +261,7 @@ def at_work(configuration: str, data: list[Tensor], width: int, hidden: int, ste
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
-    train(model, optimizer, x, y, steps, mirrored=True)
+    train(model, optimizer, x, y, steps, mirrored)
     return predict(model, x_test)
 
 
@@ -276,7 +278,7 @@ def stack_error(kernels: str, data: list[Tensor], steps: int) -> float:
 # %% Figure
 
 
-def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor) -> None:
+def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor, names: list | str) -> None:
     """The first two test images of every class, and the class that each was taken for."""
     for k, column in enumerate(figure.subplots(2, 10).T):
         found = (labels == k).nonzero()[:2, 0].tolist()
@@ -284,7 +286,7 @@ def draw_images(figure, images: Tensor, labels: Tensor, said: Tensor) -> None:
             axis.axis("off")
         for i, axis in zip(found, column):
             axis.imshow(images[i].permute(1, 2, 0))
-            axis.set_title(CLASSES[said[i]], fontsize=10, color="black" if said[i] == k else "C3")
+            axis.set_title(names[said[i]], fontsize=10, color="black" if said[i] == k else "C3")
 
 
 def draw_errors(axis, errors: dict[str, float]) -> None:
@@ -337,6 +339,28 @@ def draw_fields(axis, digit: Tensor) -> None:
         xticks=[],
         yticks=[],
     )
+
+
+def draw(title: str, shown: tuple, errors: dict, digit: Tensor, counts: dict, path: Path) -> None:
+    """Above, two test images of each class with the answer of the net, red where it is wrong. Below,
+    the test error of stacks of small and of larger kernels by the side of the field that an output
+    sees, these fields on a digit, and the parameters of the paper's five configurations.
+
+    shown: test images, labels, answers and the names of the classes; errors: stack -> test error in
+    percent; digit (14, 14); counts: configuration -> parameters.
+    """
+    figure = plt.figure(figsize=(13, 8), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.5])
+    top.suptitle(title)
+    draw_images(top, *shown)
+    by_field, fields, sizes = bottom.subplots(1, 3, width_ratios=[1.6, 1, 1.1])
+    draw_errors(by_field, errors)
+    draw_fields(fields, digit)
+    sizes.set(title="Full-size configurations", xlabel="parameters (millions)")
+    bars = sizes.barh(list(counts), [count / 1e6 for count in counts.values()], color="0.7")
+    sizes.invert_yaxis()
+    sizes.bar_label(bars, [f"{count:,}" for count in counts.values()], label_type="center")
+    figure.savefig(path, dpi=100)
 
 
 # %% Run
@@ -405,26 +429,16 @@ def main(argv: list[str] | None = None) -> dict:
     ]  # (N, 1, 14, 14)
     colour, grey = ([tensor.to(args.device) for tensor in part] for part in (colour, grey))
 
-    said = at_work(args.configuration, colour, args.width, args.hidden, steps).cpu()
+    is_cifar = cifar_name.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
+    said = at_work(args.configuration, colour, args.width, args.hidden, steps, is_cifar).cpu()
     right = 100 * (said == test_labels).float().mean().item()
     errors = {kernels: stack_error(kernels, grey, stack_steps) for kernels in [*DEEPER, *RIVALS]}
     with torch.device("meta"):  # shapes and counts, no memory
         counts = {name: parameters(VGG(name)) for name in MILLIONS}
 
-    figure = plt.figure(figsize=(13, 8), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.5])
-    top.suptitle(
-        f"{cifar_name}: {right:.1f}% of the test images right; what the net says of twenty (red: wrong)"
-    )
-    draw_images(top, test_images, test_labels, said)
-    panels = bottom.subplots(1, 3, width_ratios=[1.6, 1, 1.1])
-    draw_errors(panels[0], errors)
-    draw_fields(panels[1], grey[2][0, 0].cpu())
-    panels[2].set(title="Full-size configurations", xlabel="parameters (millions)")
-    bars = panels[2].barh(list(counts), [count / 1e6 for count in counts.values()], color="0.7")
-    panels[2].invert_yaxis()
-    panels[2].bar_label(bars, [f"{count:,}" for count in counts.values()], label_type="center")
-    figure.savefig(args.out / "vgg.png", dpi=100)
+    title = f"{cifar_name}: {right:.1f}% of the test images right; what the net says of twenty (red: wrong)"
+    shown = test_images, test_labels, said, CLASSES if is_cifar else "0123456789"
+    draw(title, shown, errors, grey[2][0, 0].cpu(), counts, args.out / "vgg.png")
 
     sizes = {kernels: parameters(stack(kernels)) for kernels in errors}
     full = all(round(counts[name] / 1e6) == MILLIONS[name] for name in MILLIONS)

@@ -329,9 +329,20 @@ def data_curve(
 # %% Figure
 
 
-def draw(shown: list[Tensor], scores: dict, curves: dict, path: Path) -> None:
-    """shown: test images in order and shuffled (10, 3, 32, 32), labels and what the ViT said (10,), roll-out (10, N);
-    scores: (network, order) -> test accuracy in percent; curves: network -> {training images: the same}."""
+def draw(
+    datasets: tuple[str, str], shown: list[Tensor], scores: dict, curves: dict, path: Path
+) -> None:
+    """Above, ten test images with the answers of the Vision Transformer (red where they are wrong),
+    the same images lit where it attends to them, and with their patches and pixels shuffled. Below,
+    its accuracy beside that of a convolutional net (CNN), on images in order and shuffled, and after
+    learning from more and more images.
+
+    datasets: of the images and of the digits, by name; shown: test images in order and shuffled
+    (10, 3, 32, 32), labels and what the ViT said (10,), roll-out (10, N); scores: (network, order) ->
+    test accuracy in percent; curves: network -> {training images: the same}.
+    """
+    photos, digits = datasets
+    names = CLASSES if photos.startswith("CIFAR") else "0123456789"
     figure = plt.figure(figsize=(13, 9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.2, 1])
     images, shuffled, labels, said, maps = (tensor.cpu() for tensor in shown)
@@ -345,7 +356,7 @@ def draw(shown: list[Tensor], scores: dict, curves: dict, path: Path) -> None:
             axis.imshow(row[k].permute(1, 2, 0).numpy())
             axis.axis("off")
         column[0].set_title(
-            CLASSES[said[k]], fontsize=10, color="black" if said[k] == labels[k] else "C3"
+            names[said[k]], fontsize=10, color="black" if said[k] == labels[k] else "C3"
         )
     above.suptitle(
         "What the ViT says (red: wrong); lit by what its class token attends to; shuffled",
@@ -360,11 +371,12 @@ def draw(shown: list[Tensor], scores: dict, curves: dict, path: Path) -> None:
         lines.semilogx(
             list(curves[network]), list(curves[network].values()), "o-", color=colour, label=network
         )
-    bars.set(title="CIFAR-10, in order and shuffled", ylabel="test accuracy (%)", ylim=(0, 100))
+    photos, digits = photos.split(" (")[0], digits.split(" (")[0]  # without what stands in brackets
+    bars.set(title=f"{photos}, in order and shuffled", ylabel="test accuracy (%)", ylim=(0, 100))
     bars.set_xticks([0, 1], ORDERS)
     bars.legend(loc="upper right", ncols=2)
     lines.set(
-        title="MNIST, from few images and from many",
+        title=f"{digits}, from few images and from many",
         xlabel="training images",
         ylabel="test accuracy (%)",
     )
@@ -398,6 +410,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if args.width % 16:
+        parser.error(f"--width {args.width}: wanted is a multiple of 16, the size of a head")
     try:
         torch.zeros(1, device=args.device)
         args.out.mkdir(parents=True, exist_ok=True)
@@ -422,6 +436,7 @@ def main(argv: list[str] | None = None) -> dict:
             y_test[:100],
         )
 
+    is_cifar = cifar.startswith("CIFAR")  # a mirrored cat is a cat, a mirrored 2 is no digit
     shuffled, patches, inside = shuffle(32, args.patch)
     order, nets, scores = torch.arange(32**2), {}, {}
     sizes = 4, args.width, 2 * args.width, args.width // 16
@@ -432,7 +447,7 @@ def main(argv: list[str] | None = None) -> dict:
                 args.device
             )
             list(
-                train(model, batches(x, y, pixels, mirror="CIFAR" in cifar), steps, RATES[network])
+                train(model, batches(x, y, pixels, is_cifar), steps, RATES[network])
             )  # all its steps
             nets[network, name], scores[network, name] = (
                 model,
@@ -447,7 +462,7 @@ def main(argv: list[str] | None = None) -> dict:
 
     images, mixed = (prepare(x_test[:10], pixels) for pixels in (order, shuffled))
     shown = [images, mixed, y_test[:10], logits[:10].argmax(dim=1), roll_out(vit, images)]
-    draw(shown, scores, curves, args.out / "vit.png")
+    draw((cifar, digits), shown, scores, curves, args.out / "vit.png")
 
     lost = {
         network: scores[network, "in order"] - scores[network, "shuffled"] for network in COLOURS

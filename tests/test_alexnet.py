@@ -216,3 +216,24 @@ def test_training_learns_more_than_the_commonest_class(augmented, dropping):
     net = a.SmallAlexNet(6, dropping)
     a.train(net, x, y, torch.zeros(3, 3) if augmented else None, steps=100)
     assert a.accuracy(net, x, y) > 60  # always the commonest class: 10
+
+
+@pytest.mark.parametrize(
+    "dataset, mirror", [("CIFAR-10", True), ("digits (stand-in for CIFAR-10)", False)]
+)
+def test_only_photographs_are_mirrored(dataset, mirror, tmp_path, monkeypatch):
+    told, augment = [], a.augment
+    data = [torch.randint(256, (60, 3, 32, 32)).byte(), torch.arange(60) % 10] * 2
+
+    def watched(images, colours, mirror):
+        told.append(mirror)
+        return augment(images, colours, mirror)
+
+    monkeypatch.setattr(a, "augment", watched)
+    monkeypatch.setattr(a, "load_cifar10", lambda root: (dataset, *data))
+    a.main(["--smoke", "--out", str(tmp_path)])
+    assert told == [mirror] * 4  # two steps of the net at work, two of the augmented arm
+
+    images = torch.arange(32).expand(50, 3, 32, 32).float()
+    steps = augment(images, torch.zeros(3, 3), mirror)[:, 0, 0].diff(dim=1)
+    assert (steps == 1).all() != mirror

@@ -166,7 +166,7 @@ def test_mlp_with_its_weights_permuted_alike_trains_the_same(monkeypatch):
     )
     for model, order in ((plain, IN_ORDER), (permuted, PERMUTED)):
         torch.manual_seed(1)
-        train(model, images, truth, order, steps=8, rate=0.1)
+        train(model, (images, truth), order, steps=8, rate=0.1, mirrored=True)
     plain.eval(), permuted.eval()
     seen, moved = (conv_net.prepare(images, order) for order in (IN_ORDER, PERMUTED))
     torch.testing.assert_close(plain(seen), permuted(moved))
@@ -194,7 +194,7 @@ def test_training_beats_the_commonest_class(network, at_least):
     images = images.byte()
     torch.manual_seed(0)
     model = build(network, 6)
-    train(model, images[:1500], truth[:1500], IN_ORDER, steps=100, rate=0.15)
+    train(model, (images[:1500], truth[:1500]), IN_ORDER, steps=100, rate=0.15, mirrored=True)
     assert truth[1500:].bincount().max() < 100  # of 500
     assert conv_net.accuracy(model, images[1500:], truth[1500:], IN_ORDER) > at_least
 
@@ -213,3 +213,15 @@ def test_shifted_accuracy_is_the_mean_over_four_directions():
     assert [
         conv_net.shifted_accuracy(Middle(), images, truth, IN_ORDER, by) for by in (0, 3, 4)
     ] == [0, 0, 50]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "mirrored"), [("CIFAR-10", True), ("digits (stand-in for CIFAR-10)", False)]
+)
+def test_only_photographs_are_mirrored(dataset, mirrored, tmp_path, monkeypatch):
+    told = []
+    data = pictures(60), labels(60), pictures(60), labels(60)
+    monkeypatch.setattr(conv_net, "train", lambda *arguments: told.append(arguments[-1]))
+    monkeypatch.setattr(conv_net, "load_cifar10", lambda root: (dataset, *data))
+    conv_net.main(["--smoke", "--out", str(tmp_path)])
+    assert told == [mirrored] * 4

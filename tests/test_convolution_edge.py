@@ -192,3 +192,29 @@ def test_a_picture_of_the_readers_own(tmp_path):
     name, image = ce.load_image(tmp_path / "mine.png")
     assert name == "mine.png" and image.dtype == np.float32
     np.testing.assert_allclose(image, pixels / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_large_picture_is_shrunk_and_that_is_said(kind, tmp_path, capsys):
+    y, x = np.mgrid[:1600, :3200]
+    pixels = np.stack([x / 3199, y / 1599, 0 * x], axis=2)  # redder to the right, greener downwards
+    Image.fromarray((255 * pixels).astype(np.uint8)).save(tmp_path / "large", kind)
+    name, image = ce.load_image(tmp_path / "large")
+    assert capsys.readouterr().out == "large: shrunk from 3200x1600 to 1024x512 pixels\n"
+    assert name == "large" and image.shape == (512, 1024, 3)
+    y, x = (np.mgrid[:512, :1024] + 0.5) / [[[512]], [[1024]]]
+    np.testing.assert_allclose(image, np.stack([x, y, 0 * x], axis=2), atol=0.02)
+
+
+def test_a_small_picture_is_left_as_it_is(tmp_path, capsys):
+    Image.new("RGB", (1024, 16)).save(tmp_path / "small.png")
+    _, image = ce.load_image(tmp_path / "small.png")
+    assert image.shape == (16, 1024, 3) and capsys.readouterr().out == ""
+
+
+def test_a_picture_of_too_few_pixels_gets_a_sentence(tmp_path, capsys):
+    Image.new("RGB", (40, 15)).save(tmp_path / "tiny.png")
+    with pytest.raises(SystemExit) as stopped:
+        ce.parse_args(["--image", str(tmp_path / "tiny.png"), "--out", str(tmp_path)])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "tiny.png" in said and "40x15 pixels are too few" in said

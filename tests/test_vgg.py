@@ -183,5 +183,24 @@ def test_the_small_net_learns_bright_channels_that_chance_does_not():
     y = torch.randint(3, (600,))
     x = torch.rand(600, 3, 32, 32) - 0.5
     x[torch.arange(600), y] += 0.3
-    said = vgg.at_work("small", [x[:400], y[:400], x[400:], y[400:]], width=4, hidden=16, steps=40)
+    data = [x[:400], y[:400], x[400:], y[400:]]
+    said = vgg.at_work("small", data, width=4, hidden=16, steps=40, mirrored=True)
     assert (said == y[400:]).float().mean() > 0.9  # chance is right on a third
+
+
+@pytest.mark.parametrize(
+    "dataset, mirrored", [("CIFAR-10", True), ("digits (stand-in for CIFAR-10)", False)]
+)
+def test_only_photographs_are_mirrored(dataset, mirrored, tmp_path, monkeypatch):
+    told, classes = [], torch.arange(60) % 10
+    photos = torch.randint(256, (60, 3, 32, 32)).byte()
+    digits = torch.rand(60, 28, 28)
+
+    def watched(model, optimizer, x, y, steps, mirrored):
+        told.extend([mirrored] * (x.shape[1] == 3))  # the other images are MNIST's
+
+    monkeypatch.setattr(vgg, "train", watched)
+    monkeypatch.setattr(vgg, "load_cifar10", lambda root: (dataset, *[photos, classes] * 2))
+    monkeypatch.setattr(vgg, "load_mnist", lambda root: ("MNIST", *[digits, classes] * 2))
+    vgg.main(["--smoke", "--out", str(tmp_path)])
+    assert told == [mirrored]

@@ -2,6 +2,7 @@
 
 import math
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import torch.nn.functional as F
@@ -205,3 +206,32 @@ def test_the_data_curve_takes_each_net_at_its_best_on_images_kept_aside(monkeypa
     assert len({tuple(labels) for count, labels in seen if count == 40}) == 1 and {
         n for n, _ in seen
     } == {40, 30}
+
+
+@pytest.mark.parametrize(
+    "dataset, mirrored, names",
+    [
+        ("CIFAR-10 (JPEG-recompressed copy)", True, vit.CLASSES),
+        ("digits (stand-in for CIFAR-10)", False, list("0123456789")),
+    ],
+)
+def test_only_photographs_are_mirrored_and_called_airplane(
+    dataset, mirrored, names, tmp_path, monkeypatch
+):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (300, 3, 32, 32), generator=generator).byte()
+    labels = torch.arange(300) % 10
+    digits = [torch.rand(200, 28, 28), torch.arange(200) % 10] * 2
+    told, seen, batches = [], [], vit.batches
+
+    def watched(images, labels, order, mirror):
+        told.extend([mirror] * (images.shape[1] == 3))  # the other images are MNIST's
+        return batches(images, labels, order, mirror)
+
+    monkeypatch.setattr(vit, "batches", watched)
+    monkeypatch.setattr(vit, "load_cifar10", lambda root: (dataset, images, labels, images, labels))
+    monkeypatch.setattr(vit, "load_mnist", lambda root: ("MNIST", *digits))
+    monkeypatch.setattr(plt.Axes, "set_title", lambda axis, title="", **how: seen.append(title))
+    vit.main(["--smoke", "--out", str(tmp_path)])
+    assert told == [mirrored] * 4
+    assert len(seen) >= 10 and set(seen[:10]) <= set(names)
