@@ -208,7 +208,7 @@ def pictures(name: str, result: dict) -> list[str]:
     seed = result["runs"][0]["seed"]
     lines = [f"![What {result['script']} draws with seed {seed}]({name}.png)\n"]
     if (ROOT / "results" / f"{name}.gif").exists():
-        lines.append(f"![The same, moving]({name}.gif)\n")
+        lines.append(f"![As a film]({name}.gif)\n")
     sounds = sorted((ROOT / "results").glob(f"{name}*.wav"))
     if sounds:
         links = ", ".join(f"[{sound.name}]({sound.name})" for sound in sounds)

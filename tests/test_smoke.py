@@ -231,6 +231,7 @@ def smallest(script, path: Path, folder: Path) -> list[str]:
 UNFIT = {
     "alexnet": ["--width 3"],
     "bert": ["--sizes 48 96 2 5", "--sizes 10 96 2 4"],
+    "ddpm": ["--width 12"],
     "lm_shakespeare": ["--width 130", "--window 100000"],
     "mamba": ["--width 33"],
     "resnet": ["--stride 50", "--depth 9"],
@@ -295,6 +296,7 @@ ASKED = {
     "lm_shakespeare": ["--prompt", "To be"],
     "seq2seq": ["--translate", "two hundred"],
     "transformer": ["--translate", "two dogs run"],
+    "wavenet": ["--speaker", "high"],
     "word2vec": ["--near", "king"],
 }
 
