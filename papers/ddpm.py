@@ -5,7 +5,7 @@
 """Denoising Diffusion Probabilistic Models
 Ho, Jain & Abbeel, 2020 (NeurIPS 33, arXiv:2006.11239)
 
-    python papers/ddpm.py             the experiment, four minutes on two cores
+    python papers/ddpm.py             the experiment, five minutes on two cores
     python papers/ddpm.py --smoke     a few steps, to see that it runs
 
 The idea
@@ -755,8 +755,8 @@ if __name__ == "__main__":
 # - What makes samples good is the number of images seen in training, not the size of the network.
 #   After 29,000 to 38,000 images the Fréchet distance was 65 to 77, with 32 or 48 channels and
 #   batches of 32 or 64. After 80,000 images it was 34 with batches of 64 and 39 with batches of
-#   128. After 154,000 images it was 15 to 22. A third resolution of 2x2 changed it from 69 to 67 and
-#   costs a sixth more time.
+#   128. After 128,000 images it is 17 to 30 (three seeds), after 154,000 it was 15 to 22 (two). A
+#   third resolution of 2x2 changed it from 69 to 67 and costs a sixth more time.
 # - Fifty steps of the sampler are enough to measure. One network had a distance of 34 with 50
 #   steps, 33 with 100 and 39 with 200 (the latter two from 250 to 500 samples), and 36 with DDIM.
 # - The gain in claim 2 can have two causes: what the network predicts, and the weights of the
