@@ -541,8 +541,8 @@ def counting_codelength(x: Tensor, x_test: Tensor) -> float:
 
 def share_of_details(bits: Tensor, errors: Tensor) -> float:
     """Percent of the codelength that is spent once the error is below 10% of the range."""
-    first = (errors < 10).nonzero().min()
-    return (100 * bits[first:].sum() / bits.sum()).item()
+    reached = (errors < 10).cumsum(dim=0) > 0  # at this step or at an earlier one
+    return (100 * bits[reached].sum() / bits.sum()).item()
 
 
 # %% [markdown]

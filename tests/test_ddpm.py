@@ -369,6 +369,7 @@ def test_share_of_details():
     bits = torch.tensor([1.0, 2.0, 3.0, 4.0])
     errors = torch.tensor([40.0, 11.0, 9.0, 1.0])
     assert ddpm.share_of_details(bits, errors) == pytest.approx(70)
+    assert ddpm.share_of_details(bits, errors + 10) == 0  # the error never falls so far
 
 
 def test_frechet_distance_against_scipy():
