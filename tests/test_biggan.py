@@ -399,3 +399,25 @@ def test_training_learns_what_is_asked_for(monkeypatch):
             found[name, snapshot.step] = (bright == (asked % 2 == 0)).float().mean().item()
     assert max(found["current", 0], found["averaged", 0]) < 0.65
     assert min(found["current", 90], found["averaged", 90]) > 0.7
+
+
+def test_a_step_moves_both_players(monkeypatch):
+    """D takes two steps of Adam for one of G, each of about its learning rate."""
+    before, players = {}, {}
+    for name in ("Generator", "Discriminator"):
+
+        class Kept(getattr(biggan, name)):
+            def __init__(self, width, name=name):
+                super().__init__(width)
+                players[name] = self
+                before[name] = [weight.detach().clone() for weight in self.parameters()]
+
+        monkeypatch.setattr(biggan, name, Kept)
+    torch.manual_seed(0)
+    biggan.train(torch.rand(40, 1, 16, 16), torch.randint(10, (40,)), width=4, batch=8, steps=1)
+    moved = {}
+    for name, player in players.items():
+        changes = [(new - old).abs().max() for new, old in zip(player.parameters(), before[name])]
+        moved[name] = max(changes).item()
+    assert 0 < moved["Generator"] <= 1.1 * biggan.LEARNING_RATE_G
+    assert biggan.LEARNING_RATE_D < moved["Discriminator"] <= 2.5 * biggan.LEARNING_RATE_D
