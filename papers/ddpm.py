@@ -51,7 +51,8 @@ Departures
     MNIST at 16x16, a U-Net of 0.5M weights (paper: 35.7M), 2,000 steps of 64 images (paper: 800,000
     of 128). Samples that are measured take 50 steps of the sampler, those in the picture all 1,000.
     The features for the Fréchet distance are those of a small classifier trained here: compare its
-    numbers with each other, not with the paper's.
+    numbers with each other, not with the paper's. The rival in claim 2 is weak: after its short
+    training, at the best of four learning rates, it is no closer to real digits than a Gaussian.
 """
 
 import argparse
