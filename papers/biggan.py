@@ -761,4 +761,5 @@ if __name__ == "__main__":
 # - In that run the current generator was at 77.4. It wandered from one kind of image to the next,
 #   and the average evened this out.
 # - These settings were compared by Fréchet distances from test digits, with one seed, and not from
-#   digits kept aside. The margins of claims 1 and 2 are far larger than what such a choice can gain.
+#   digits kept aside. The margin of claim 1 is far larger than what such a choice can gain; that of
+#   claim 3 is not.
