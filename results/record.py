@@ -25,6 +25,7 @@ import shutil
 import sys
 import tempfile
 import time
+import tomllib
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -64,6 +65,14 @@ def judged(claims: list, docstring: str) -> list[dict]:
     ]
 
 
+def packages_of(source: str) -> list[str]:
+    """What a script's own block (PEP 723) names, without extras and versions."""
+    block = re.search(r"^# /// script\n(.*?)^# ///$", source, re.MULTILINE | re.DOTALL)[1]
+    lines = [line.removeprefix("#").strip() for line in block.splitlines()]
+    named = tomllib.loads("\n".join(lines))["dependencies"]
+    return [re.match(r"[\w-]+", requirement)[0] for requirement in named]
+
+
 def peak_mb() -> int | None:
     """The most memory that this process has had, where the system tells."""
     if resource is None:
@@ -75,8 +84,10 @@ def peak_mb() -> int | None:
 def run(path: Path, argv: list[str], answer: Connection) -> None:
     """In a process of its own: the script's main, and what the machine had to do with it."""
     started = time.perf_counter()
+    sys.path.insert(0, str(path.parent))  # as Python does: processes that a script starts import it
     spec = importlib.util.spec_from_file_location(path.stem, path)
     script = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = script
     spec.loader.exec_module(script)
     result = script.main(argv)
     seconds = round(time.perf_counter() - started, 1)
@@ -84,8 +95,7 @@ def run(path: Path, argv: list[str], answer: Connection) -> None:
     torch = sys.modules.get("torch")
     device = script.parse_args(argv).device
     source = path.read_text(encoding="utf-8")
-    dependencies = re.search(r"^# dependencies = \[(.*)\]", source, re.MULTILINE)[1]
-    packages = re.findall(r'"([\w-]+)', dependencies)
+    packages = packages_of(source)
     about = {
         "title": script.__doc__.splitlines()[0],
         "data": result["data"],

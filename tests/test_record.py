@@ -176,3 +176,39 @@ def test_a_script_that_no_table_lists_is_named(root, monkeypatch, capsys):
         (root / page).write_text(tables.BEGIN + tables.END, encoding="utf-8")
     tables.main(["--check"])
     assert "papers/toy.py is in no table" in capsys.readouterr().out
+
+
+def test_packages_are_those_of_the_scripts_own_block():
+    on_several_lines = (
+        "# /// script\n# dependencies = [\n"
+        '#     "gymnasium[classic-control,mujoco]>=1", "scikit-learn",\n'
+        '#     "torch",\n# ]\n# ///\n"""A docstring with "words" in quotes."""\n'
+    )
+    for source in (on_several_lines, on_several_lines.replace("\n#     ", " ")):
+        assert record.packages_of(source) == ["gymnasium", "scikit-learn", "torch"]
+
+
+def test_processes_that_a_script_starts_find_its_functions(root, monkeypatch):
+    """A spawned process imports the script by its name, as papers/a3c.py's workers do."""
+    monkeypatch.delitem(record.sys.modules, "toy", raising=False)
+    spawning = """import multiprocessing
+
+def work(queue, number):
+    queue.put(2 * number)
+
+def main(argv=None):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=work, args=(queue, 21))
+    process.start()
+    doubled = queue.get(timeout=30)
+    process.join()
+    args = parse_args(argv)
+    args.out.mkdir()
+    return {"data": "none", "headline": str(doubled), "claims": CLAIMS}
+""".replace("CLAIMS", PAIRS)
+    text = SCRIPT[: SCRIPT.index("def main")] + spawning
+    (root / "papers" / "toy.py").write_text(text, encoding="utf-8")
+    record.main([str(root / "papers" / "toy.py"), "--seeds", "5"])
+    written = json.loads((root / "results" / "toy.json").read_text(encoding="utf-8"))
+    assert written["runs"][0]["headline"] == "42"
