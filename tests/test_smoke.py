@@ -51,9 +51,9 @@ def watch(event: str, args: tuple) -> None:
         for path in paths:
             if isinstance(path, (str, bytes, os.PathLike)):
                 path = Path(os.path.abspath(os.fsdecode(path)))
-                if not any(path.is_relative_to(folder) for folder in allowed) and path != Path(
-                    os.devnull
-                ):
+                elsewhere = not any(path.is_relative_to(folder) for folder in allowed)
+                no_disk = path == Path(os.devnull) or path.is_relative_to("/dev/shm")
+                if elsewhere and not no_disk:
                     offences.append(f"{event} {path}")
 
 
@@ -69,8 +69,16 @@ def imports(path: Path) -> set[str]:
 
 
 def load(path: Path):
-    """A script as a module of its own, whatever its folder."""
-    spec = importlib.util.spec_from_file_location(f"smoke_{path.stem}", path)
+    """A script as a module of its own, whatever its folder.
+
+    One that starts processes keeps its name, by which they import it.
+    """
+    name = f"smoke_{path.stem}"
+    if "torch.multiprocessing" in path.read_text(encoding="utf-8"):
+        name = path.stem
+        if str(path.parent) not in sys.path:
+            sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickle look for it
     spec.loader.exec_module(module)
@@ -229,6 +237,7 @@ def smallest(script, path: Path, folder: Path) -> list[str]:
 
 # Sizes that don't go together: the script says what goes with what before it reads any data.
 UNFIT = {
+    "a3c": ["--frames 5"],
     "alexnet": ["--width 3"],
     "bert": ["--sizes 48 96 2 5", "--sizes 10 96 2 4"],
     "ddpm": ["--width 12"],
@@ -328,6 +337,42 @@ def test_input_without_an_answer_gets_a_sentence(name, asked, tmp_path, capsys):
     option, _, text = asked.partition(" ")
     path = path_of(name)
     assert option in refused(load(path), smoke_options(path, tmp_path) + [option, text], capsys)
+
+
+# Another environment than the script's own: it trains one agent there, and judges nothing.
+OTHER_ENVIRONMENTS = {
+    "a3c": "Acrobot-v1",
+    "ddpg": "InvertedPendulum-v5",
+    "dqn": "ALE/Pong-v5",
+    "sac": "InvertedPendulum-v5",
+}
+# No such environment, one that makes no sense for the method, and no environment's name at all.
+UNFIT_ENVIRONMENTS = {
+    "a3c": ["NoSuchGame-v0", "Pendulum-v1", "FrozenLake-v1", ""],
+    "ddpg": ["NoSuchGame-v0", "CartPole-v1", ""],
+    "dqn": ["ALE/NoSuchGame-v5", "CartPole-v1", ""],
+    "sac": ["NoSuchGame-v0", "CartPole-v1", ""],
+}
+
+
+@pytest.mark.parametrize("name", OTHER_ENVIRONMENTS)
+def test_another_environment_is_learned_and_nothing_judged(name, tmp_path, capsys, monkeypatch):
+    path = path_of(name)
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves a log there if there is no OpenGL
+    argv = smoke_options(path, tmp_path) + ["--env", OTHER_ENVIRONMENTS[name]]
+    results = load(path).main(argv)
+    printed = capsys.readouterr().out
+    assert results["claims"] == [] and "judged" not in printed and printed.strip()
+    assert results["data"] == OTHER_ENVIRONMENTS[name]
+    assert not re.search(r"\b(nan|inf)\b", printed)
+
+
+@pytest.mark.parametrize(
+    "name, wrong", [(name, wrong) for name, many in UNFIT_ENVIRONMENTS.items() for wrong in many]
+)
+def test_an_environment_that_cannot_be_used_gets_a_sentence(name, wrong, tmp_path, capsys):
+    path = path_of(name)
+    assert "--env" in refused(load(path), smoke_options(path, tmp_path) + ["--env", wrong], capsys)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
