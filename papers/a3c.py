@@ -444,8 +444,8 @@ def frames_to_solve(curve: list[float], frames: int) -> float:
     return float("nan")
 
 
-def run(worker: Callable, settings: Settings, device: str) -> dict:
-    """One training, and what became of it: the network before and after, the mean return of 20
+def run(worker: Callable, settings: Settings, episodes: int, device: str) -> dict:
+    """One training, and what became of it: the network before and after, the mean return of so many
     greedy episodes for each copy that was kept on the way, and the seconds at which it was kept.
     """
     torch.manual_seed(settings.seed)
@@ -459,7 +459,7 @@ def run(worker: Callable, settings: Settings, device: str) -> dict:
     for look, weights in enumerate(shared.kept):
         nn.utils.vector_to_parameters(weights.to(device), judged.parameters())
         seed = 1000 * settings.seed + look
-        curve.append(mean_return(greedy(judged), settings.env, 20, seed))
+        curve.append(mean_return(greedy(judged), settings.env, episodes, seed))
     return {
         "untrained": untrained,
         "network": judged,  # with the last copy's weights
@@ -682,9 +682,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def play_another(args: argparse.Namespace, frames: int) -> dict:
     """--env: trains A3C on another game, and shows how it plays. Nothing is judged."""
     settings = Settings(args.env, args.workers, frames, LEARNING_RATES["A3C"], args.seed)
-    arm = run(actor_learner, settings, args.device)
+    episodes = 2 if args.smoke else 20  # in an evaluation
+    arm = run(actor_learner, settings, episodes, args.device)
     actions = int(gymnasium.make(args.env).action_space.n)
-    by_chance = mean_return(random_policy(actions), args.env, 20, args.seed)
+    by_chance = mean_return(random_policy(actions), args.env, episodes, args.seed)
     for look, result in enumerate(arm["curve"], 1):
         print(f"after {look * frames // LOOKS:,} frames: mean return {result:.1f}")
     print(f"random play: {by_chance:.1f}")
@@ -712,7 +713,7 @@ def main(argv: list[str] | None = None) -> dict:
     for method, workers in SMOKE_ARMS if args.smoke else ARMS:
         worker = WORKERS[method]
         settings = Settings(args.env, workers, frames, LEARNING_RATES[method], args.seed)
-        arms[method, workers] = run(worker, settings, args.device)
+        arms[method, workers] = run(worker, settings, 20, args.device)
     one, two = arms["A3C", 1], arms["A3C", 2]
     rival = arms["one-step Q-learning", 2]
 

@@ -211,7 +211,7 @@ def test_a_process_does_what_the_function_does(worker):
 
 def test_training_beats_random_play():
     settings = a3c.Settings("CartPole-v1", workers=2, frames=20_000, learning_rate=1e-2, seed=11)
-    arm = a3c.run(a3c.actor_learner, settings, "cpu")
+    arm = a3c.run(a3c.actor_learner, settings, 20, "cpu")
     assert max(arm["curve"]) > 60  # random play: 22
     assert len(arm["curve"]) == len(arm["seconds"]) == a3c.LOOKS
     assert min(np.diff(arm["seconds"])) > 0
