@@ -790,6 +790,12 @@ if __name__ == "__main__":
 #   −689, −705 and −556. A second version of claim 3 had judged both by the same bar of −700, and
 #   failed on the first of them. Claim 3 is now about drawn actions, which are what the temperature
 #   is for.
+# - One critic in the place of the smaller of two hardly overestimates here. With undivided rewards,
+#   Q minus the discounted return that followed was −13 and −6 with two critics, and −5 and +3 with
+#   one, on two seeds; these returns have a standard deviation of 37. With divided rewards Q is too
+#   high either way, in the original units by 46 and 55 with two critics and by 59 and 71 with one:
+#   it still contains entropies from the first steps, when α was 1. All eight agents returned −153
+#   to −167.
 # - Not every scale is equally safe. On two seeds, rewards divided by 300 and a learned temperature
 #   gave −340 and −167. Divided by 1,000, they gave −172 on one seed, and the temperature was still
 #   falling at the end. Divided by 10 or 30, all nine agents were between −147 and −157.
