@@ -50,7 +50,7 @@ def test_loss_has_the_gradient_of_algorithm_s3():
     states = torch.randn(6, 3, dtype=torch.float64)
     actions = torch.tensor([0, 3, 1, 1, 2, 0])
     returns = torch.randn(6, dtype=torch.float64)
-    loss = a3c.a3c_loss(network, states, actions, returns)
+    loss = a3c.a3c_loss(network, states, actions, returns, beta=0.3)
     gradients = torch.autograd.grad(loss, list(network.parameters()))
 
     expected = [torch.zeros_like(weight) for weight in network.parameters()]
@@ -58,7 +58,7 @@ def test_loss_has_the_gradient_of_algorithm_s3():
         logits, value = network(state)
         policy = torch.distributions.Categorical(logits=logits)
         advantage = target - value.item()
-        one = -policy.log_prob(action) * advantage - a3c.ENTROPY * policy.entropy()
+        one = -policy.log_prob(action) * advantage - 0.3 * policy.entropy()
         one = one + (target - value) ** 2 / 2
         for total, part in zip(expected, torch.autograd.grad(one, list(network.parameters()))):
             total += part
