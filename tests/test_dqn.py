@@ -388,3 +388,21 @@ def test_the_papers_agent_runs(tmp_path, capsys):
     assert results["claims"] == [] and results["data"] == "ALE/Breakout-v5"
     assert {path.name for path in tmp_path.iterdir()} == {"dqn.png", "dqn.gif"}
     assert "judged" not in capsys.readouterr().out
+
+
+def test_the_rule_made_by_hand_is_always_under_the_ball(monkeypatch):
+    """Without random actions no game ends before the wall is gone or the time is up."""
+    monkeypatch.setattr(dqn, "EPSILON", 0.0)
+    endings = []
+    real = dqn.Bricks.step
+
+    def step(game, action):
+        result = real(game, action)
+        if result[2]:  # terminated
+            endings.append(int(game.wall.sum()))
+        return result
+
+    monkeypatch.setattr(dqn.Bricks, "step", step)
+    settings = replace(dqn.SMALL, episodes=40)
+    assert dqn.chase(settings, seed=3) > 10
+    assert not any(endings)
