@@ -84,7 +84,8 @@ def load_cifar10(root: Path) -> tuple:
 
     socket.setdefaulttimeout(5)  # s, for a network that is there and doesn't answer
     try:
-        train, test = (CIFAR10(root, train=part, download=True) for part in (True, False))
+        train = CIFAR10(root, train=True, download=True)
+        test = CIFAR10(root, train=False, download=True)
     except (RuntimeError, OSError):
         print(
             f"CIFAR-10 can't be had (no network, and nothing under {root}): scikit-learn's digits stand in"

@@ -409,7 +409,10 @@ def draw(films: dict, states: np.ndarray, arm: dict, starts: tuple, path: Path) 
     times = {"untrained": [0, 0.04, 0.08, 0.12, 0.16, 0.2], "DQN": [0, 0.5, 1, 2, 5, 9.98]}
     for row, (name, moments) in enumerate(times.items()):
         show_strip(figure.add_subplot(rows[row]), films[name], moments, name)
-    checks, plane, scatter = (figure.add_subplot(cell) for cell in rows[2].subgridspec(1, 3))
+    below = rows[2].subgridspec(1, 3)
+    checks = figure.add_subplot(below[0])
+    plane = figure.add_subplot(below[1])
+    scatter = figure.add_subplot(below[2])
 
     curve = arm["curve"]
     thousands = np.arange(1, len(curve) + 1) * arm["steps"] / CHECKS / 1000
@@ -549,8 +552,7 @@ if __name__ == "__main__":
 #   for the fall all five stood.
 # - What Q promises is shown and not claimed. A first version claimed a correlation of 0.7 with the
 #   return that follows, and had 0.76, 0.82, 0.78, 0.82 and 0.69 on seeds 0 to 4. The rule from
-#   physics, which learns nothing, has 0.87 to 0.91 for the same starts. Q is worst where the
-#   trained network never goes.
+#   physics, which learns nothing, has 0.87 to 0.91 for the same starts.
 # - Q reaches 0.5, though with these rewards nothing above 0 can come. The maximum over uncertain
 #   values is too high on average, and every target contains one.
 # - A training takes some 15 to 25 s alone on one thread, and took 97 s beside three others on two

@@ -191,7 +191,8 @@ def load_mnist(root: Path) -> tuple:
 
     socket.setdefaulttimeout(5)  # seconds, for a network that is there and doesn't answer
     try:
-        train, test = (MNIST(root, train=part, download=True) for part in (True, False))
+        train = MNIST(root, train=True, download=True)
+        test = MNIST(root, train=False, download=True)
     except (RuntimeError, OSError):
         print(f"No MNIST (no network, and nothing under {root}): scikit-learn's digits instead")
         digits = load_digits()
