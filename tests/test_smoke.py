@@ -239,6 +239,7 @@ def smallest(script, path: Path, folder: Path) -> list[str]:
 UNFIT = {
     "a3c": ["--frames 5"],
     "alexnet": ["--width 3"],
+    "alphago": ["--size 2", "--size 20", "--komi 26", "--komi nan", "--save go.pt", "--load go.pt"],
     "bert": ["--sizes 48 96 2 5", "--sizes 10 96 2 4"],
     "ddpm": ["--width 12"],
     "lm_shakespeare": ["--width 130", "--window 100000"],
@@ -300,6 +301,7 @@ def test_a_file_that_cannot_be_used_gets_a_sentence(name, content, tmp_path, cap
 
 # What a reader may ask a trained model: the script trains it, answers, and judges nothing.
 ASKED = {
+    "alphago": ["--play"],
     "bahdanau_attention": ["--translate", "two hundred and one , three"],
     "bert": ["--fill", "to be or not to __"],
     "lm_shakespeare": ["--prompt", "To be"],
@@ -311,7 +313,8 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_own_input_is_answered_and_nothing_judged(name, tmp_path, capsys):
+def test_own_input_is_answered_and_nothing_judged(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("c3\n"))  # a move, for the one that plays
     path = path_of(name)
     results = load(path).main(smoke_options(path, tmp_path) + ASKED[name])
     printed = capsys.readouterr().out
