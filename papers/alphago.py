@@ -5,7 +5,7 @@
 """Mastering the game of Go with deep neural networks and tree search
 Silver et al., 2016 (Nature 529, 484)
 
-    python papers/alphago.py                       the experiment, four minutes on two cores
+    python papers/alphago.py                       the experiment, under five minutes on two cores
     python papers/alphago.py --smoke               a few games, to see that it runs
     python papers/alphago.py --play                trains AlphaGo, then plays against you
     python papers/alphago.py --play --save go.pt   the same, and keeps the networks
