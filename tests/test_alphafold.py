@@ -678,3 +678,43 @@ def test_the_evoformer_is_fixed_while_the_structure_module_learns():
         if not torch.equal(value, before[name])
     }
     assert changed == {"structure", "to_structure", "to_lddt"}
+
+
+def test_the_positions_that_were_built_are_recycled():
+    model = alphafold.AlphaFold()
+    msa = torch.randint(alphafold.LETTERS, (2, 3, alphafold.LENGTH))
+    length = alphafold.LENGTH
+    x = torch.randn(2, length, 3)
+    recycled = (
+        torch.zeros(2, length, alphafold.C_M),
+        torch.zeros(2, length, length, alphafold.C_Z),
+        x,
+    )
+    built = model.run_once(msa[:, 0], msa, recycled)
+    assert torch.equal(built["recycled"][2], built["frames"][-1].t)
+    assert torch.equal(model.run_once(msa[:, 0], msa, recycled, build=False)["recycled"][2], x)
+
+
+def test_the_first_step_of_adam_is_as_long_as_the_learning_rate():
+    model = torch.nn.Linear(3, 2)
+    before = [parameter.clone() for parameter in model.parameters()]
+    optimizer = torch.optim.Adam(model.parameters())
+    parts = {"final": model(torch.ones(5, 3)).sum()}
+    alphafold.update(model, optimizer, parts, 0.02)
+    for parameter, old in zip(model.parameters(), before):
+        torch.testing.assert_close(old - parameter, torch.full_like(old, 0.02), rtol=1e-4, atol=0)
+    rates = [alphafold.learning_rate(step, 100, 0.5) for step in (0, 29, 50, 99)]
+    assert rates == pytest.approx([0.5 / 30, 0.4032, 0.25, 0.000123], rel=0.01)
+
+
+def test_a_mirror_image_has_all_distances_and_not_the_position():
+    torch.set_default_dtype(torch.float32)
+    atoms = alphafold.make_families(2)["atoms"]
+    x = -atoms[:, :, 1]
+    x[1] = atoms[1, :, 1] + 5.0  # the second one is only moved
+    prediction = {"x": x, "plddt": torch.full((2, alphafold.LENGTH), 0.7)}
+    chains = alphafold.judge_chains(prediction, {"atoms": atoms})
+    torch.testing.assert_close(chains["lddt"], torch.ones(2))
+    assert chains["mirrored"][0] < 0.01 < 1 < chains["rmsd"][0]
+    assert chains["rmsd"][1] < 0.01 < 1 < chains["mirrored"][1]
+    assert chains["plddt"].tolist() == pytest.approx([0.7, 0.7])
