@@ -1329,6 +1329,18 @@ def read_move(text: str, go: Go, position: Position) -> int | str:
     return point
 
 
+def ask_for_move(go: Go, position: Position) -> int | None:
+    """Asks until the answer is a move. None: there is no more input."""
+    while True:
+        try:
+            answer = read_move(input("your move (c3, pass, resign): "), go, position)
+        except EOFError:
+            return None
+        if isinstance(answer, int):
+            return answer
+        print(answer)
+
+
 def name_of(move: int, go: Go) -> str:
     if move == go.points:
         return "pass"
@@ -1342,13 +1354,9 @@ def play_in_terminal(go: Go, evaluate: Evaluator, simulations: int) -> str:
     print(f"You are Black (x), AlphaGo is White (o) and gets {go.komi} points of komi.")
     while True:
         print(show(go.size, position.stones[:, 0]))
-        try:
-            move = read_move(input("your move (c3, pass, resign): "), go, position)
-        except EOFError:
+        move = ask_for_move(go, position)
+        if move is None:
             return "the game is broken off"
-        if isinstance(move, str):
-            print(move)
-            continue
         if move == RESIGN:
             return "AlphaGo wins, Black has resigned"
         position = go.play(position, np.array([move]))
