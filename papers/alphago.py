@@ -45,7 +45,7 @@ The idea
     too sure of its one best move.
 
 Symbols
-    s, a       position, action           of A = N + 1 actions: a point of the board, or a pass
+    s, a       position, action           of A = S² + 1 actions: points of the S x S board, a pass
     P, N, W, Q prior, visits, value_sum, W / N       (A, M, G): A edges of M nodes of G trees
     V, v, z    value of a leaf, the value network's share in it, the result of a game: −1 to 1
     λ          mix                        share of the random game in a leaf's value
@@ -70,9 +70,12 @@ Claims
 Departures
     A board of 5x5 points instead of 19x19, and networks of 5 layers instead of 13, with 9 planes
     instead of 48. Instead of games by human experts, p_σ learns from games of the plain tree
-    search. Moves in the random games are equally probable, and the policies may pass. The policy
-    gradient has no baseline. Both evaluations happen when a leaf is reached; the paper waits for
-    40 visits before it adds a leaf. Games begin with four random stones, so that they differ.
+    search. The policies may pass. The policy gradient has no baseline. The value network's games
+    are played by p_ρ alone; in the paper p_σ begins, and one move is random. Games begin with four
+    random stones, so that they differ. Moves in the random games are equally probable instead of
+    following learned patterns, and a random game ends early when one side is far ahead. A leaf is
+    evaluated and added when it is reached; the paper waits for 40 visits before it adds one. Both
+    evaluations are kept in one W, and not in two.
 """
 
 import argparse
@@ -371,7 +374,7 @@ def random_games(go: "Go", positions: "Position", rng: np.random.Generator) -> n
 
 def random_moves(go: "Go", positions: "Position", rng: np.random.Generator) -> np.ndarray:
     """A sensible point for each game (B,), or a pass where there is none."""
-    points = go.sensible(positions)[:-1]  # (N, B)
+    points = go.sensible(positions)[:-1]  # (S², B)
     lots = points * rng.random(points.shape, dtype=np.float32)
     return np.where(points.any(axis=0), lots.argmax(axis=0), go.points)
 
@@ -395,10 +398,10 @@ def random_moves(go: "Go", positions: "Position", rng: np.random.Generator) -> n
 class Position:
     """B games as they stand. Games are the last axis, or the last axes, of every array."""
 
-    stones: np.ndarray  # (N + 1, B) BLACK, WHITE or EMPTY; point N is OFF the board
-    chains: np.ndarray  # (N + 1, B) the name of a stone's chain; N where there is none
-    liberties: np.ndarray  # (N + 1, B) of a stone's chain, 0 where there is none
-    keys: np.ndarray  # (N + 1, B) sum over the stones of a chain, by its name
+    stones: np.ndarray  # (A, B) BLACK, WHITE or EMPTY; point S² is OFF the board
+    chains: np.ndarray  # (A, B) the name of a stone's chain; S² where there is none
+    liberties: np.ndarray  # (A, B) of a stone's chain, 0 where there is none
+    keys: np.ndarray  # (A, B) sum over the stones of a chain, by its name
     hash: np.ndarray  # (B,) sum over all stones
     seen: np.ndarray  # (H, B) hashes of the last H positions
     to_play: np.ndarray  # (B,) BLACK or WHITE
@@ -422,7 +425,7 @@ class Position:
 
 
 class Go:
-    """The rules on a board of S x S = N points. Points are numbered row by row."""
+    """The rules on a board of S x S points. They are numbered row by row."""
 
     def __init__(self, size: int, komi: float) -> None:
         self.size = size
@@ -430,15 +433,15 @@ class Go:
         self.komi = komi
         self.longest = 3 * self.points  # moves, then a game is scored as it stands
 
-        frame = np.full((size + 2, size + 2), self.points)  # points with point N all around
+        frame = np.full((size + 2, size + 2), self.points)  # points with point S² all around
         frame[1:-1, 1:-1] = np.arange(self.points).reshape(size, size)
         sides = [frame[:-2, 1:-1], frame[2:, 1:-1], frame[1:-1, :-2], frame[1:-1, 2:]]
         corners = [frame[:-2, :-2], frame[:-2, 2:], frame[2:, :-2], frame[2:, 2:]]
         self.neighbours = np.stack(sides).reshape(4, self.points)
-        beyond = np.full((4, 1), self.points)  # point N has no neighbours but itself
-        self.sides = np.concatenate([self.neighbours, beyond], axis=1)  # (4, N + 1)
+        beyond = np.full((4, 1), self.points)  # point S² has no neighbours but itself
+        self.sides = np.concatenate([self.neighbours, beyond], axis=1)  # (4, A)
         self.diagonals = np.stack(corners).reshape(4, self.points)
-        self.at_edge = (self.neighbours == self.points).any(axis=0)  # (N,)
+        self.at_edge = (self.neighbours == self.points).any(axis=0)  # (S²,)
 
         keys = np.random.default_rng(0).integers(-(2**62), 2**62, (2, self.points))
         self.zobrist = np.zeros((3, self.points + 1), dtype=np.int64)  # [colour, point]
@@ -461,7 +464,7 @@ class Go:
         )
 
     def play(self, position: Position, moves: np.ndarray) -> Position:
-        """The positions after one legal move in each game (B,): a point, or N for a pass."""
+        """The positions after one legal move in each game (B,): a point, or S² for a pass."""
         games = np.arange(len(moves))
         player = position.to_play
         name = moves.astype(np.int16)  # of the chain that the new stone belongs to
@@ -474,7 +477,7 @@ class Go:
         grows = (position.chains == np.where(joined, chain, NONE)[:, None]).any(axis=0)
         taken = (position.chains == np.where(captured, chain, NONE)[:, None]).any(axis=0)
 
-        stones = np.where(taken, EMPTY, position.stones)  # (N + 1, B)
+        stones = np.where(taken, EMPTY, position.stones)  # (A, B)
         stones[moves, games] = player
         stones[-1] = OFF  # a pass has put a stone there
         chains = np.where(grows, name, position.chains)
@@ -497,34 +500,34 @@ class Go:
         )
 
     def count_liberties(self, stones: np.ndarray, chains: np.ndarray) -> np.ndarray:
-        """How many empty points the chain of each stone touches (N + 1, B)."""
+        """How many empty points the chain of each stone touches (A, B)."""
         games = stones.shape[1]
         name = chains.astype(np.int64) * games + np.arange(games)  # different in each game
-        around = name[self.neighbours]  # (4, N, B)
+        around = name[self.neighbours]  # (4, S², B)
         counts = first_of_its_name(around) & (stones[:-1] == EMPTY)
         total = np.bincount(around[counts], minlength=(self.points + 1) * games)
         total[self.points * games :] = 0  # of no chain
         return total[name].astype(np.int16)
 
     def sensible(self, position: Position) -> np.ndarray:
-        """Which moves are legal and don't fill an eye of one's own (N + 1, B). One may pass."""
+        """Which moves are legal and don't fill an eye of one's own (A, B). One may pass."""
         points = self.legal(position) & ~self.eyes(position)
         return np.concatenate([points, np.ones_like(points[:1])])
 
     def legal(self, position: Position) -> np.ndarray:
-        """Where the player may put a stone (N, B)."""
+        """Where the player may put a stone (S², B)."""
         player = position.to_play
-        around = position.stones[self.neighbours]  # (4, N, B)
+        around = position.stones[self.neighbours]  # (4, S², B)
         liberties = position.liberties[self.neighbours]
         captures = (around == -player) & (liberties == 1)
         joins = (around == player) & (liberties > 1)
         breathes = (around == EMPTY) | captures | joins
-        no_suicide = (position.stones[:-1] == EMPTY) & breathes.any(axis=0)  # (N, B)
+        no_suicide = (position.stones[:-1] == EMPTY) & breathes.any(axis=0)  # (S², B)
         return no_suicide & ~self.repeats(position, no_suicide, captures)
 
     def repeats(self, position: Position, possible: np.ndarray, captures: np.ndarray) -> np.ndarray:
-        """Whether a move (N, B) would bring an earlier position back. captures (4, N, B)."""
-        after = position.hash + self.zobrist[position.to_play, :-1].T  # (N, B)
+        """Whether a move (S², B) would bring an earlier position back. captures (4, S², B)."""
+        after = position.hash + self.zobrist[position.to_play, :-1].T  # (S², B)
         point, game = np.nonzero(possible & captures.any(axis=0))  # few moves capture: (K,)
         chain = position.chains[self.neighbours[:, point], game]  # (4, K)
         removed = captures[:, point, game] & first_of_its_name(chain)
@@ -532,10 +535,10 @@ class Go:
         return (after == position.seen[:, None]).any(axis=0)
 
     def eyes(self, position: Position) -> np.ndarray:
-        """Empty points that the player's own stones enclose for good (N, B): all neighbours are
+        """Empty points that the player's own stones enclose for good (S², B): all neighbours are
         its stones, and the other side has at most one diagonal neighbour, at the edge none."""
         player = position.to_play
-        around = position.stones[self.neighbours]  # (4, N, B)
+        around = position.stones[self.neighbours]  # (4, S², B)
         enclosed = ((around == player) | (around == OFF)).all(axis=0)
         hostile = (position.stones[self.diagonals] == -player).sum(axis=0)
         return enclosed & (hostile <= np.where(self.at_edge, 0, 1)[:, None])
@@ -547,8 +550,8 @@ class Go:
         return black.sum(axis=0) - white.sum(axis=0)
 
     def reach(self, stones: np.ndarray, colour: int) -> np.ndarray:
-        """Points with a stone of this colour, or with a way over empty points to one (N, B)."""
-        reached = stones == colour  # (N + 1, B)
+        """Points with a stone of this colour, or with a way over empty points to one (S², B)."""
+        reached = stones == colour  # (A, B)
         while True:
             spreads = reached[self.neighbours].any(axis=0) & (stones[:-1] == EMPTY)
             if (reached[:-1] | ~spreads).all():
@@ -579,7 +582,7 @@ class Go:
             np.broadcast_to(player == BLACK, stones.shape),  # White has the komi
             np.ones_like(stones),  # shows the convolutions where the board ends
         ]
-        planes = np.array(planes, dtype=np.float32)  # (PLANES, N, B)
+        planes = np.array(planes, dtype=np.float32)  # (PLANES, S², B)
         planes = np.ascontiguousarray(planes.transpose(2, 0, 1))
         return torch.from_numpy(planes).unflatten(2, (self.size, self.size))
 
@@ -795,7 +798,7 @@ def value_data(
     go: Go, policy: nn.Module, count: int, one_per_game: bool, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Planes (count, PLANES, S, S) and results z (count,) for the player to move, from the first
-    N − 4 moves of games that the policy plays against itself. One position of each game, or all
+    S² − 4 moves of games that the policy plays against itself. One position of each game, or all
     positions of as few games as possible."""
     at_once = min(count, 512) if one_per_game else min(count, 32)
     player = by_policy(go, policy, rng)
@@ -1117,11 +1120,11 @@ def elo_ladder(steps: list[int], shares: dict[int, float], games: int) -> dict[i
 class Record:
     """One game, and a look into AlphaGo's head at one of its moves."""
 
-    opening: np.ndarray  # (N,) stones
+    opening: np.ndarray  # (S²,) stones
     moves: list[int]
     resigned: bool
     shown: int  # how many moves had been played at the position below
-    stones: np.ndarray  # (N,)
+    stones: np.ndarray  # (S²,)
     prior: np.ndarray  # (A,)
     visits: np.ndarray  # (A,) as shares
     value: float  # mean value of the root for Black, −1 to 1
@@ -1177,7 +1180,7 @@ WOOD = "#F3E2BF"
 
 
 def draw_board(axis: plt.Axes, size: int, stones: np.ndarray) -> None:
-    """Lines, coordinates and stones (N,). Point 0 is at the upper left."""
+    """Lines, coordinates and stones (S²,). Point 0 is at the upper left."""
     axis.set(xlim=(-0.6, size - 0.4), ylim=(size - 0.4, -0.6), aspect="equal", facecolor=WOOD)
     axis.set_xticks(range(size), COLUMNS[:size])
     axis.set_yticks(range(size), range(size, 0, -1))
@@ -1192,7 +1195,7 @@ def draw_board(axis: plt.Axes, size: int, stones: np.ndarray) -> None:
 
 
 def draw_shares(axis: plt.Axes, size: int, shares: np.ndarray) -> None:
-    """A blue square on every point, darker with its share (N,), and the larger ones as numbers."""
+    """A blue square on every point, darker with its share (S²,), and the larger ones as numbers."""
     for point in np.flatnonzero(shares >= 0.02):
         row, column = divmod(int(point), size)
         share = shares[point]
@@ -1553,7 +1556,7 @@ if __name__ == "__main__":
 #   against itself with 1.5, and 0.75 and 3 won 47 and 45% for AlphaGo.
 # - A first comparison of training sets had 8,192 positions and no limit on the turn. Most positions
 #   of whole games were then decided long ago, and their errors were 0.23 in training and 0.25 in
-#   test. With the first N − 4 moves only, and 32 epochs, both sets were learned by heart: 0.15 and
+#   test. With the first S² − 4 moves only, and 32 epochs, both sets were learned by heart: 0.15 and
 #   0.92 with one position a game, 0.04 and 1.02 with whole games. With 16,384 positions,
 #   test and training error differed after ten epochs by 0.00, 0.03, 0.05 and 0.03 with one position
 #   a game, and by 0.10, 0.09, 0.10 and 0.11 with whole games (seeds 11 to 14). After eight epochs
@@ -1565,3 +1568,4 @@ if __name__ == "__main__":
 #   was ahead by half the board won. It makes them a third shorter.
 # - AlphaGo Zero (--zero) won 90% of 128 games against the plain search with 32 simulations each,
 #   after 2,048 games of self-play and four minutes (seed 11).
+# - All numbers of seeds 11 to 15 are from trials whose settings were slightly different.
