@@ -49,8 +49,9 @@ Claims
     1. On families whose fold is not among the training families, the structures have an lDDT at
        least 0.10 above that of a mean predictor, and at least 0.03 above that of the training
        family nearest in sequence (Fig. 1a: a median error of 0.96 Å at CASP14, the next best
-       method 2.8 Å). Ours are far less accurate: an lDDT of 0.5 to 0.6 is the right fold with
-       coarse errors. The distances of the distogram are better than the structures.
+       method 2.8 Å). Ours are far less accurate: the outcome gives their median RMSD, and that of
+       their mirror images, which is hardly larger. The distances of the distogram are better than
+       the structures.
     2. The alignment helps. From the target alone to 32 sequences, the lDDT of the structures grows
        by at least 0.06, and the precision of contacts by at least 10 percentage points (Fig. 5a:
        accuracy falls below about 30 sequences). The target alone says much here, since all
