@@ -35,7 +35,8 @@ def not_yet_rewritten() -> set[str]:
     """Scripts of an older form, which pyproject.toml lists by name. The list only shrinks."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     ignored = settings["tool"]["ruff"]["lint"]["per-file-ignores"]
-    return {Path(name).stem for name in ignored if not name.startswith(("tests/", "results/"))}
+    long_lines = {name for name, rules in ignored.items() if "E501" in rules}
+    return {Path(name).stem for name in long_lines if not name.startswith(("tests/", "results/"))}
 
 
 NEW = [path for path in SCRIPTS if path.stem not in not_yet_rewritten()]
@@ -131,6 +132,8 @@ def test_headings(path):
 def test_six_parameters_are_enough(path):
     for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(function, ast.FunctionDef):
+            if "triton.jit" in map(ast.unparse, function.decorator_list):
+                continue  # a kernel is given addresses and sizes one by one
             names = [argument.arg for argument in function.args.args + function.args.kwonlyargs]
             assert len(names) <= 6 + (names[:1] in (["self"], ["ctx"])), function.name
 

@@ -34,6 +34,8 @@ def watch(event: str, args: tuple) -> None:
     if watching is None:
         return
     allowed, offences = watching
+    if event == "socket.connect" and isinstance(args[1], (str, bytes)):
+        return  # a file name, by which processes of one machine find each other
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
         raise ConnectionRefusedError("the tests have no network")
     if event == "open" and not (isinstance(args[2], int) and args[2] & WRITES):
@@ -242,6 +244,7 @@ UNFIT = {
     "alphago": ["--size 2", "--size 20", "--komi 26", "--komi nan", "--save go.pt", "--load go.pt"],
     "bert": ["--sizes 48 96 2 5", "--sizes 10 96 2 4"],
     "ddpm": ["--width 12"],
+    "flash_attention": ["--length 255", "--length 131073"],
     "lm_shakespeare": ["--width 130", "--window 100000"],
     "mamba": ["--width 33"],
     "resnet": ["--stride 50", "--depth 9"],
