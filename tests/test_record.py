@@ -149,7 +149,7 @@ def test_the_tables_count_claims_and_seeds(root, monkeypatch):
     record.main([str(root / "papers" / "toy.py"), "--seeds", "4", "5"])
     assert "✅ Done | headline 4 | 2 of 2 claims, 2 of 2 seeds" in tables.syllabus()
     record.main([str(root / "papers" / "toy.py"), "--seeds", "5", "6"])
-    assert "⏳ In Progress | headline 5 | 1 of 2 claims, 1 of 2 seeds" in tables.syllabus()
+    assert "✅ Done, a claim fails | headline 5 | 1 of 2 claims" in tables.syllabus()
     first = "The first claim goes on for two lines (Fig. 1)."
     pages = tables.whole_record()
     assert f"| {first} | first 5 | first 6 | 2 of 2 |" in pages
