@@ -752,6 +752,20 @@ def memory_and_time(lengths: dict[str, list[int]], heads: int, device: str) -> d
 
 
 # %% [markdown]
+# On a GPU, the forward pass of the Triton kernel is timed beside PyTorch's own.
+
+
+# %%
+def print_kernel_seconds(length: int, heads: int, device: str) -> None:
+    inputs = [torch.randn(1, heads, length, HEAD_SIZE, device=device) for _ in range(3)]
+    kernels = {"Triton": triton_attention, "PyTorch": F.scaled_dot_product_attention}
+    for name, attention in kernels.items():
+        forward(attention, inputs)  # the first call compiles
+        seconds = seconds_of(forward, attention, inputs)
+        print(f"{name}'s kernel, forward over {length:,} tokens: {seconds:.4f} s")
+
+
+# %% [markdown]
 # The traffic of one head, counted by the slow memory of Algorithm 1. One of N, d and M changes at a
 # time. The size of the fast memory is written as a number of keys in a block, B_c = M / 4d.
 
@@ -927,6 +941,8 @@ def main(argv: list[str] | None = None) -> dict:
     lengths = dict.fromkeys(METHODS, doubling(longest, points))
     lengths["plain attention"] = doubling(longest // 4, points)
     curves = memory_and_time(lengths, args.heads, args.device)
+    if triton and args.device.startswith("cuda"):
+        print_kernel_seconds(longest, args.heads, args.device)
 
     dataset, text = load_plays(args.data)
     symbols, letters = encode(text)
