@@ -570,7 +570,8 @@ def count_and_predict(sequence: list[int], symbols: int, past: int = 3) -> float
             p = 1 / symbols
             for context in contexts:
                 counts = following[context]
-                n, k = counts.total(), len(counts)
+                n = counts.total()
+                k = len(counts)
                 if n > 0:
                     p = (counts[letter] + k * p) / (n + k)
             total -= math.log(p)
