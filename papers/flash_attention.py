@@ -47,6 +47,7 @@ Symbols
     S, P      (N, N)   scores and their softmax
     O         (N, d)   output
     m, ℓ      (N, 1)   largest score of each row so far, and the sum of e^(s − m); ell in the code
+    L, D      (N, 1)   what the backward pass needs of each row: m + log ℓ, and dO · O
     M         words    size of the fast memory; a word is one number
 
 Built from scratch
@@ -228,7 +229,7 @@ def blocks(queries: int, keys: int, settings: Settings) -> Iterator[tuple[slice,
         j = slice(first_key, min(first_key + size, keys))
         for first_query in range(0, queries, size):
             i = slice(first_query, min(first_query + size, queries))
-            if settings.causal and j.start > i.stop - 1:
+            if settings.causal and j.start >= i.stop:
                 continue
             yield i, j
 
@@ -251,7 +252,7 @@ def scores(Q_i: Tensor, K_j: Tensor, i: slice, j: slice, causal: bool) -> Tensor
 
 # %%
 def drop(P: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
-    """A block of P times its random mask, which is 0 or 1 / (1 − dropout) (Algorithm 2, line 14).
+    """A block of P times its random mask, which is 0 or 1 / (1 − dropout) (Algorithm 2).
 
     The mask is the generator's next one.
     """
