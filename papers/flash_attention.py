@@ -919,6 +919,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not 0 <= args.seed < 2**32:
         parser.error(f"--seed {args.seed}: a seed is a whole number from 0 to {2**32 - 1}")
+    if sys.platform == "win32" and args.device == "cpu":
+        parser.error("--device cpu: a process's memory is read on Linux and macOS only")
     if not 256 <= args.length <= 131_072:
         parser.error(f"--length {args.length}: 256 to 131,072, as the text to test has 111,000")
     try:
