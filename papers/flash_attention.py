@@ -714,6 +714,8 @@ def measure_here(method: str, shape: tuple, device: str) -> dict[str, float]:
 
 
 def send_measurement(method: str, shape: tuple, results) -> None:
+    if "ipykernel" in sys.modules:
+        torch.set_num_threads(1)  # a forked process hangs where its parent had several threads
     results.put(measure_here(method, shape, "cpu"))
 
 

@@ -191,6 +191,26 @@ def test_a_process_that_fails_is_an_error(monkeypatch):
         script.measure("no such method", (1, 1, 4, 64), "cpu")
 
 
+NOTEBOOK = """
+import sys, types
+import torch
+sys.modules["ipykernel"] = types.ModuleType("ipykernel")
+torch.set_num_threads(2)
+(torch.randn(1500, 1500) @ torch.randn(1500, 1500)).exp().sum()  # its threads are at work
+sys.path.insert(0, sys.argv[1])
+import flash_attention
+assert flash_attention.measure("FlashAttention", (1, 1, 1024, 64), "cpu")["MB"] > 1
+print("measured")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_a_notebooks_forked_process_does_not_hang():
+    command = [sys.executable, "-c", NOTEBOOK, str(SCRIPT.parent)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert result.stdout.strip() == "measured", result.stderr
+
+
 TRITON = """
 import importlib.util, sys
 import torch
