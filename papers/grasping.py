@@ -1062,9 +1062,10 @@ if __name__ == "__main__":
 # - The search must be bounded. Without bounds it went for commands that lead out of the image, on
 #   which the network was never trained. Servoing then failed in 97% of attempts, random grasps
 #   in 94%.
-# - With a camera placed exactly, hand-designed grasps failed in 25% of attempts on exploration seed
-#   10 and servoing in 30%: the rule always takes the top object, and the network is not perfect.
-#   When the camera is off as in training, the rule failed in 53%.
+# - With cameras placed exactly, hand-designed grasps failed in 27, 24 and 25% of attempts and
+#   servoing in 23, 36 and 30% (seeds 0, 1, 2): the rule always takes the top object, and the
+#   network is not perfect. When the cameras are off as in training, the rule failed in 54, 54 and
+#   52% and servoing in 27, 35 and 33%.
 # - Table 2 with the paper's 12% was tried first. In three whole runs, servoing failed 50, 24 and 6
 #   points more often with 12% of the bins than with all of them: the network trained on little data
 #   varies too much for a claim. On exploration seed 13 it failed in 48% of attempts with 12% after
