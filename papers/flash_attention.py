@@ -879,6 +879,7 @@ def draw(states: list[dict], symbols: str, curves: dict, traffic: dict, title: s
         axis.set_xlabel("tokens")
     axes["memory"].set(title="Extra memory, two passes", ylabel="MB beyond Q, K and V")
     axes["time"].set(title="Time, forward pass", ylabel="seconds")
+    axes["time"].margins(y=0.2)  # room for the legend
     axes["time"].legend(fontsize=8.5, loc="upper left", handlelength=1.2, borderaxespad=0)
 
     axis = axes["traffic"]
@@ -1031,18 +1032,18 @@ if __name__ == "__main__":
 # - Small blocks make things worse. Algorithm 1 moves (3 d + 4) N words for each block of keys,
 #   plain attention 4 N for each key. With d = 64, a block must have more than 49 keys before
 #   Algorithm 1 moves less. A GPU's multiprocessor has room for a few hundred.
-# - Smaller blocks take less memory and more time. At 32,768 tokens, blocks of 512 took 57 to 62 MB
+# - Smaller blocks take less memory and more time. At 32,768 tokens, blocks of 512 took 55 to 62 MB
 #   and blocks of 256 took 51 to 53 MB. The forward pass over 8,192 tokens took 0.17 and 0.28 s.
 # - The exponent of the memory is below 1, because a few blocks of scores are always there, however
-#   short the sequence. From 16,384 to 32,768 tokens it was 0.64 to 0.77 with blocks of 512 and 0.95
-#   with blocks of 256.
+#   short the sequence, and because a process keeps some of the memory that it has freed. From
+#   16,384 to 32,768 tokens it was 0.43 to 0.77 with blocks of 512 and 0.95 with blocks of 256.
 # - Some of plain attention's time goes into new memory: the operating system hands over each page
 #   of a matrix of 268 MB when it is first written. FlashAttention uses the same few blocks again
 #   and again. In a process that had just started, plain attention took 0.70 s at 8,192 tokens, and
 #   in one that had already done it 0.34 to 0.40 s; FlashAttention took 0.16 and 0.18 s.
 # - With the backward pass the lead is small, as all scores are computed twice. At 8,192 tokens,
-#   blocks of 512 took 0.64 to 0.72 s, plain attention 0.83 to 0.88 s, and PyTorch's own fused
-#   kernel, which works in the same way in C++, 0.43 to 0.64 s. With blocks of 256 it was 0.98 s,
+#   blocks of 512 took 0.53 to 0.72 s, plain attention 0.80 to 0.88 s, and PyTorch's own fused
+#   kernel, which works in the same way in C++, 0.42 to 0.64 s. With blocks of 256 it was 0.98 s,
 #   because PyTorch is called more often.
 # - The reading head did worse when all letters of the training sequences counted, also the first,
 #   which have little to look back at: 2.07 nats from 16,384 letters and 2.17 from 2,048, after 100
